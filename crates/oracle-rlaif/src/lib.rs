@@ -1,0 +1,1 @@
+//! Post-train video-language models from ranked feedback.

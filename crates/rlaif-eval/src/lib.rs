@@ -1,0 +1,1 @@
+//! Benchmarks, answer extraction, bootstrap intervals and the HTML report.

@@ -1,0 +1,1 @@
+//! Video-language models: tower, projector, decoder, LoRA, tokenizer, Hugging Face folders.

@@ -1,0 +1,1 @@
+//! Objectives as pure functions from tensors to loss and metrics.

@@ -1,0 +1,1 @@
+//! Fused tensor operations with gradients of their own, and a portable form of each.

@@ -1,0 +1,1 @@
+//! Oracles: anything that can put answers in order.

@@ -1,0 +1,1 @@
+//! The group pass: one prompt, G continuations, their log-probabilities.

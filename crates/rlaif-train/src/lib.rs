@@ -1,0 +1,1 @@
+//! Training loops, optimizer, schedules, metrics, checkpoints and resume.

@@ -1,0 +1,1 @@
+//! Video files and image sequences to sampled, resized, normalised frames.

@@ -1,0 +1,1 @@
+//! ClipWorld: a procedural world of short videos with exact scene graphs, questions and rankings.
