@@ -1,0 +1,85 @@
+//! Element-wise activations.
+
+use burn::Tensor;
+
+use crate::portable;
+
+/// Gated activation of Llama's feed-forward: `silu(gate) · up`, `silu(g) = g · sigmoid(g)`
+/// ([`SwiGLU`](https://arxiv.org/abs/2002.05202)).
+///
+/// # Shapes
+/// - gate, up, output: `[tokens, features]`
+#[must_use]
+pub fn swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
+    portable::swiglu(gate, up)
+}
+
+/// Exact `x · Φ(x)` with `Φ(x) = (1 + erf(x / √2)) / 2`, PyTorch's default GELU
+/// ([GELU](https://arxiv.org/abs/1606.08415)).
+///
+/// # Shapes
+/// - x, output: `[tokens, features]`
+#[must_use]
+pub fn gelu(x: Tensor<2>) -> Tensor<2> {
+    portable::gelu(x)
+}
+
+/// `x · sigmoid(1.702 x)`, the approximation CLIP uses.
+///
+/// # Shapes
+/// - x, output: `[tokens, features]`
+#[must_use]
+pub fn quick_gelu(x: Tensor<2>) -> Tensor<2> {
+    portable::quick_gelu(x)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{check, matrix, numbers};
+
+    #[test]
+    fn matches_the_portable_form() {
+        for (rows, cols) in [(3, 5), (37, 96)] {
+            let x = matrix(1, rows, cols).mul_scalar(6.0);
+            let up = matrix(2, rows, cols);
+            check(
+                &[x.clone(), up],
+                |t| swiglu(t[0].clone(), t[1].clone()),
+                |t| portable::swiglu(t[0].clone(), t[1].clone()),
+            );
+            check(&[x.clone()], |t| gelu(t[0].clone()), |t| portable::gelu(t[0].clone()));
+            check(&[x], |t| quick_gelu(t[0].clone()), |t| portable::quick_gelu(t[0].clone()));
+        }
+    }
+
+    #[test]
+    fn values_from_pytorch() {
+        // torch.nn.functional.gelu and x * sigmoid(1.702 x), in double precision.
+        let x = Tensor::<2>::from_data(
+            [[-3.0f32, -1.0, 0.0, 0.5, 2.0]],
+            &burn::prelude::Device::flex(),
+        );
+        let close = |got: Tensor<2>, want: [f32; 5]| {
+            for (g, w) in numbers(&got).iter().zip(want) {
+                assert!((g - w).abs() < 1e-6, "{g} is not {w}");
+            }
+        };
+        close(gelu(x.clone()), [-0.004_049_694, -0.158_655_25, 0.0, 0.345_731_23, 1.954_499_7]);
+        close(quick_gelu(x), [-0.018_076_54, -0.154_203_35, 0.0, 0.350_388_6, 1.935_658_5]);
+    }
+
+    #[test]
+    fn extremes_stay_finite() {
+        let x = Tensor::<2>::from_data(
+            [[-200.0f32, -90.0, 90.0, 200.0]],
+            &burn::prelude::Device::flex(),
+        );
+        let one = x.ones_like();
+        for y in [swiglu(x.clone(), one), gelu(x.clone()), quick_gelu(x)] {
+            let y = numbers(&y);
+            assert!(y[0].abs() < 1e-30 && y[1].abs() < 1e-30, "{y:?}");
+            assert_eq!(&y[2..], [90.0, 200.0]);
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Portable activations.
+
+use std::f64::consts::FRAC_1_SQRT_2;
+
+use burn::Tensor;
+use burn::tensor::activation::sigmoid;
+
+/// Portable form of [`crate::swiglu`].
+#[must_use]
+pub fn swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
+    gate.clone() * sigmoid(gate) * up
+}
+
+/// Portable form of [`crate::gelu`].
+#[must_use]
+pub fn gelu(x: Tensor<2>) -> Tensor<2> {
+    let phi = x.clone().mul_scalar(FRAC_1_SQRT_2).erf().add_scalar(1.0).mul_scalar(0.5);
+    x * phi
+}
+
+/// Portable form of [`crate::quick_gelu`].
+#[must_use]
+pub fn quick_gelu(x: Tensor<2>) -> Tensor<2> {
+    x.clone() * sigmoid(x.mul_scalar(1.702))
+}
