@@ -1,1 +1,42 @@
-//! Benchmarks, answer extraction, bootstrap intervals and the HTML report.
+//! What an answer is worth, and what a run gained: answer extraction, text metrics, bootstrap
+//! intervals, paired comparisons, and the report as HTML, text and JSON.
+//!
+//! ```text
+//! answers + option likelihoods -> ItemResult -> EvalReport ┐
+//!                                     └-> paired_gain -> Gains ┴-> Summary -> table, HTML, JSON
+//! ```
+//!
+//! The caller asks the model and passes plain records in; this crate holds no tensor, opens no
+//! video, and does not know how a checkpoint came about.
+//!
+//! - [`item`]: one graded answer, and [`measure`] the numbers it earns; [`letter`] finds the option
+//!   that a text names, [`text`] compares words.
+//! - [`bootstrap`] and [`gain`]: intervals over videos, and paired differences of two checkpoints.
+//! - [`report`] and [`summary`]: what a checkpoint reached, and what a run gained.
+//! - [`metrics`]: reads the `metrics.jsonl` of a training run.
+//! - [`table`] and [`html`]: the same for terminals and browsers.
+//!
+//! Accuracies and other shares are fractions in `0..=1` everywhere; only [`gain::Gain`] speaks in
+//! percentage points, and its field names say so.
+
+pub mod bootstrap;
+pub mod gain;
+
+pub mod item;
+pub mod letter;
+pub mod measure;
+pub mod metrics;
+pub mod report;
+pub mod summary;
+
+pub mod text;
+
+pub use bootstrap::Bootstrap;
+pub use gain::{Gain, Gains, PairError, paired_gain};
+
+pub use item::{ItemError, ItemHead, ItemKind, ItemResult};
+pub use letter::{LetterPick, extract_letter};
+pub use measure::Measure;
+pub use metrics::{MetricsError, MetricsLog};
+pub use report::{CategoryResult, Estimate, EvalReport, ReportError, Section};
+pub use summary::{RunFacts, Summary};
