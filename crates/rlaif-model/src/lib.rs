@@ -1,1 +1,28 @@
-//! Video-language models: tower, projector, decoder, LoRA, tokenizer, Hugging Face folders.
+//! Video-language models: vision tower, projector, decoder, LoRA, Hugging Face folders.
+//!
+//! ```text
+//! Pixels -> tower -> projector -> pooling -> visual tokens \
+//!                                                           embeds -> decoder -> hidden states
+//! token ids ----------------------------> token embeddings /
+//! ```
+//!
+//! A [`Vlm`] is plain data: a tree of tensors that clones by reference count. Weights live on the
+//! plain device; [`Parameters::tracked`] makes the copy that a training pass differentiates. A
+//! reference policy is such a clone, without its adapters ([`Vlm::without_lora`]): it costs no
+//! memory until the policy's own weights change.
+
+pub mod decoder;
+pub mod hf;
+pub mod layers;
+pub mod load;
+pub mod lora;
+pub mod parameters;
+pub mod tower;
+pub mod vlm;
+
+pub use decoder::{Decoder, KvLayer, Prefix, Suffix, Turn};
+pub use layers::Linear;
+pub use load::{LoadError, init, load, save};
+pub use lora::LoraConfig;
+pub use parameters::{Gradients, Parameters, Slot};
+pub use vlm::{Vlm, VisualFeatures};

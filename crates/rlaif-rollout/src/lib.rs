@@ -1,1 +1,19 @@
-//! The group pass: one prompt, G continuations, their log-probabilities.
+//! The group pass: one prompt encoded once, G continuations sampled and scored against it.
+//!
+//! ```text
+//! prompts --encode--> Prefix --sample--> G completions each, with log-probabilities
+//!                        \------score--> teacher-forced log-probabilities and entropy
+//! ```
+//!
+//! Sampler and scorer run the same decoder over the same weights; the tests compare their
+//! log-probabilities token by token.
+
+pub mod prompt;
+pub mod sample;
+pub mod score;
+pub mod token;
+
+pub use prompt::{PromptInput, Visual, encode};
+pub use sample::{SampleRequest, Sampled, sample};
+pub use score::{response_hidden, score};
+pub use token::{SamplingParams, Vocabulary};

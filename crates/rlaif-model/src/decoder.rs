@@ -1,0 +1,467 @@
+//! Llama decoder: grouped-query attention, rotary positions, RMS norms, SwiGLU, tied or untied
+//! head.
+//!
+//! Everything is packed, nothing is padded: tokens of several sequences lie one after the other
+//! in `[tokens, hidden]`, and spans say which rows attend to which. One prompt is encoded once
+//! ([`Decoder::prefill`]); its G continuations attend to that shared [`Prefix`], teacher-forced
+//! all at once ([`Decoder::extend`]) or token by token ([`Decoder::step`]).
+
+use burn::tensor::{Device, Int, Tensor};
+use rlaif_ops::{Heads, Span};
+
+use crate::hf::TextConfig;
+use crate::layers::{Linear, RmsNorm};
+use crate::parameters::{Parameters, Slot, join};
+
+/// Keys and values of one layer, `[tokens, kv_heads * head_dim]`, keys already rotated.
+#[derive(Clone, Debug)]
+pub struct KvLayer {
+    /// Keys.
+    pub k: Tensor<2>,
+    /// Values.
+    pub v: Tensor<2>,
+}
+
+/// Encoded prompts, packed: what their continuations attend to.
+#[derive(Clone, Debug)]
+pub struct Prefix {
+    /// Keys and values, one per layer, all prompts' rows after each other.
+    pub layers: Vec<KvLayer>,
+    /// Length of each prompt in tokens.
+    pub lens: Vec<usize>,
+    /// Normalised hidden state of each prompt's last token, `[prompts, hidden]`: it predicts
+    /// each continuation's first token.
+    pub last_hidden: Tensor<2>,
+}
+
+impl Prefix {
+    /// Rows of prompt `index` in the packed keys.
+    #[must_use]
+    pub fn rows(&self, index: usize) -> std::ops::Range<usize> {
+        let start = self.lens[..index].iter().sum();
+        start..start + self.lens[index]
+    }
+
+    /// The same prefix cut off from the autodiff graph, on the plain device.
+    #[must_use]
+    pub fn detached(&self) -> Prefix {
+        let plain = |t: &Tensor<2>| if t.is_autodiff() { t.clone().inner() } else { t.clone() };
+        Prefix {
+            layers: self
+                .layers
+                .iter()
+                .map(|layer| KvLayer { k: plain(&layer.k), v: plain(&layer.v) })
+                .collect(),
+            lens: self.lens.clone(),
+            last_hidden: plain(&self.last_hidden),
+        }
+    }
+}
+
+/// One continuation in a packed pass: `len` tokens after prompt `prompt`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Index of the prompt in its [`Prefix`].
+    pub prompt: usize,
+    /// Tokens of the continuation.
+    pub len: usize,
+}
+
+/// Keys and values of the tokens that continuations have sampled so far.
+#[derive(Debug)]
+pub struct Suffix {
+    /// Per layer `[slots, capacity, kv_heads * head_dim]`; taken out while it is written.
+    layers: Vec<Option<(Tensor<3>, Tensor<3>)>>,
+    /// Prompt of each slot.
+    prompts: Vec<usize>,
+    capacity: usize,
+    len: usize,
+}
+
+impl Suffix {
+    /// Room for `capacity` tokens of one continuation per entry of `prompts`.
+    #[must_use]
+    pub fn new(decoder: &Decoder, prompts: Vec<usize>, capacity: usize, device: &Device) -> Self {
+        let width = decoder.heads.kv * decoder.heads.dim;
+        let zeros = || Tensor::zeros([prompts.len(), capacity, width], device);
+        let layers = decoder.layers.iter().map(|_| Some((zeros(), zeros()))).collect();
+        Suffix { layers, prompts, capacity, len: 0 }
+    }
+
+    /// Tokens held per continuation.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True before the first step.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Number of continuations in flight.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.prompts.len()
+    }
+
+    /// Keeps only the continuations named, in that order.
+    pub fn keep(&mut self, slots: &[usize]) {
+        self.prompts = slots.iter().map(|slot| self.prompts[*slot]).collect();
+        for layer in &mut self.layers {
+            if let Some((k, v)) = layer.take() {
+                let index = index_tensor(slots, &k.device());
+                *layer = Some((k.select(0, index.clone()), v.select(0, index)));
+            }
+        }
+    }
+}
+
+/// One decoder block.
+#[derive(Clone, Debug)]
+pub struct Block {
+    input_norm: RmsNorm,
+    q: Linear,
+    k: Linear,
+    v: Linear,
+    o: Linear,
+    post_norm: RmsNorm,
+    gate: Linear,
+    up: Linear,
+    down: Linear,
+}
+
+/// The language model.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    /// Token embeddings `[vocabulary, hidden]`.
+    pub embed: Tensor<2>,
+    layers: Vec<Block>,
+    norm: RmsNorm,
+    /// Output head `[vocabulary, hidden]`; `None` where it is tied to the embeddings.
+    lm_head: Option<Tensor<2>>,
+    heads: Heads,
+    rope_theta: f64,
+}
+
+impl Decoder {
+    /// A decoder whose tensors are all zero (norm gains one), to be filled by loading or
+    /// initialisation.
+    #[must_use]
+    pub fn zeros(config: &TextConfig, device: &Device) -> Self {
+        let hidden = config.hidden_size;
+        let heads = Heads {
+            query: config.num_attention_heads,
+            kv: config.num_key_value_heads,
+            dim: config.head_dim,
+        };
+        let linear = |outputs: usize, inputs: usize, bias: bool| Linear {
+            weight: Tensor::zeros([outputs, inputs], device),
+            bias: bias.then(|| Tensor::zeros([outputs], device)),
+            lora: None,
+        };
+        let norm =
+            || RmsNorm { weight: Tensor::ones([hidden], device), eps: config.rms_norm_eps };
+        let (attention_bias, mlp_bias) = (config.attention_bias, config.mlp_bias);
+        let layers = (0..config.num_hidden_layers)
+            .map(|_| Block {
+                input_norm: norm(),
+                q: linear(heads.query * heads.dim, hidden, attention_bias),
+                k: linear(heads.kv * heads.dim, hidden, attention_bias),
+                v: linear(heads.kv * heads.dim, hidden, attention_bias),
+                o: linear(hidden, heads.query * heads.dim, attention_bias),
+                post_norm: norm(),
+                gate: linear(config.intermediate_size, hidden, mlp_bias),
+                up: linear(config.intermediate_size, hidden, mlp_bias),
+                down: linear(hidden, config.intermediate_size, mlp_bias),
+            })
+            .collect();
+        Decoder {
+            embed: Tensor::zeros([config.vocab_size, hidden], device),
+            layers,
+            norm: norm(),
+            lm_head: (!config.tie_word_embeddings)
+                .then(|| Tensor::zeros([config.vocab_size, hidden], device)),
+            heads,
+            rope_theta: config.rope_theta,
+        }
+    }
+
+    /// The output head, `[vocabulary, hidden]`.
+    #[must_use]
+    pub fn head(&self) -> Tensor<2> {
+        self.lm_head.as_ref().unwrap_or(&self.embed).clone()
+    }
+
+    /// Embeds token ids, `[tokens, hidden]`.
+    #[must_use]
+    pub fn embed_tokens(&self, ids: &[u32]) -> Tensor<2> {
+        let ids: Vec<usize> = ids.iter().map(|id| *id as usize).collect();
+        self.embed.clone().select(0, index_tensor(&ids, &self.embed.device()))
+    }
+
+    /// Encodes packed prompts: the one pass over each prompt that all its continuations share.
+    ///
+    /// `embeds` is `[Σ lens, hidden]`. In the last layer only keys and values are computed for
+    /// tokens before a prompt's last one: nothing reads the rest.
+    #[must_use]
+    pub fn prefill(&self, embeds: Tensor<2>, lens: &[usize]) -> Prefix {
+        let device = embeds.device();
+        let positions: Vec<usize> = lens.iter().flat_map(|len| 0..*len).collect();
+        let (cos, sin) = self.rotary_table(&positions, &device);
+        let mut spans = Vec::with_capacity(lens.len());
+        let mut start = 0;
+        for len in lens {
+            spans.push(Span { q: start..start + len, kv: start..start + len, prefix: 0..0 });
+            start += len;
+        }
+        let last_rows: Vec<usize> = spans.iter().map(|span| span.q.end - 1).collect();
+
+        let mut x = embeds; // [T, hidden]
+        let mut layers = Vec::with_capacity(self.layers.len());
+        for (index, block) in self.layers.iter().enumerate() {
+            let h = block.input_norm.forward(x.clone());
+            let k = rlaif_ops::rotary(
+                block.k.forward(h.clone()),
+                cos.clone(),
+                sin.clone(),
+                self.heads.kv,
+            );
+            let v = block.v.forward(h.clone());
+            let attended = if index + 1 == self.layers.len() {
+                let rows = index_tensor(&last_rows, &device);
+                x = x.select(0, rows.clone());
+                let q = rlaif_ops::rotary(
+                    block.q.forward(h.select(0, rows.clone())),
+                    cos.clone().select(0, rows.clone()),
+                    sin.clone().select(0, rows),
+                    self.heads.query,
+                );
+                let last: Vec<Span> = spans
+                    .iter()
+                    .enumerate()
+                    .map(|(i, span)| Span { q: i..i + 1, kv: span.kv.clone(), prefix: 0..0 })
+                    .collect();
+                rlaif_ops::attention(q, k.clone(), v.clone(), None, self.heads, &last, true)
+            } else {
+                let q = rlaif_ops::rotary(
+                    block.q.forward(h),
+                    cos.clone(),
+                    sin.clone(),
+                    self.heads.query,
+                );
+                rlaif_ops::attention(q, k.clone(), v.clone(), None, self.heads, &spans, true)
+            };
+            x = block.after_attention(x, attended);
+            layers.push(KvLayer { k, v });
+        }
+        Prefix { layers, lens: lens.to_vec(), last_hidden: self.norm.forward(x) }
+    }
+
+    /// Runs packed continuations after their prompts, all tokens at once: the training pass.
+    ///
+    /// `embeds` is `[Σ turn.len, hidden]`; positions of every continuation start at its prompt's
+    /// length. Returns normalised hidden states, `[Σ turn.len, hidden]`.
+    #[must_use]
+    pub fn extend(&self, prefix: &Prefix, embeds: Tensor<2>, turns: &[Turn]) -> Tensor<2> {
+        let device = embeds.device();
+        let mut positions = Vec::new();
+        let mut spans = Vec::with_capacity(turns.len());
+        let mut start = 0;
+        for turn in turns {
+            let first = prefix.lens[turn.prompt];
+            positions.extend(first..first + turn.len);
+            let rows = start..start + turn.len;
+            spans.push(Span { q: rows.clone(), kv: rows, prefix: prefix.rows(turn.prompt) });
+            start += turn.len;
+        }
+        let (cos, sin) = self.rotary_table(&positions, &device);
+        let mut x = embeds;
+        for (block, past) in self.layers.iter().zip(&prefix.layers) {
+            let (q, k, v) = block.qkv(x.clone(), &cos, &sin, self.heads);
+            let past = Some((past.k.clone(), past.v.clone()));
+            let attended = rlaif_ops::attention(q, k, v, past, self.heads, &spans, true);
+            x = block.after_attention(x, attended);
+        }
+        self.norm.forward(x)
+    }
+
+    /// One more token of every continuation in flight: `embeds` is `[slots, hidden]`. Returns
+    /// normalised hidden states of the same shape. For generation: nothing is differentiated.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the suffix is full.
+    #[must_use]
+    pub fn step(&self, prefix: &Prefix, suffix: &mut Suffix, embeds: Tensor<2>) -> Tensor<2> {
+        assert!(suffix.len < suffix.capacity, "the suffix holds {} tokens", suffix.capacity);
+        let (slots, at, capacity) = (suffix.slots(), suffix.len, suffix.capacity);
+        let width = self.heads.kv * self.heads.dim;
+        let positions: Vec<usize> = suffix.prompts.iter().map(|p| prefix.lens[*p] + at).collect();
+        let (cos, sin) = self.rotary_table(&positions, &embeds.device());
+        let spans: Vec<Span> = suffix
+            .prompts
+            .iter()
+            .enumerate()
+            .map(|(slot, prompt)| Span {
+                q: slot..slot + 1,
+                kv: slot * capacity..slot * capacity + at + 1,
+                prefix: prefix.rows(*prompt),
+            })
+            .collect();
+        let mut x = embeds;
+        for (index, (block, past)) in self.layers.iter().zip(&prefix.layers).enumerate() {
+            let (q, k, v) = block.qkv(x.clone(), &cos, &sin, self.heads);
+            let Some((keys, values)) = suffix.layers[index].take() else {
+                unreachable!("every layer's cache is put back below")
+            };
+            let place = [0..slots, at..at + 1, 0..width];
+            let keys = keys.slice_assign(place.clone(), k.reshape([slots, 1, width]));
+            let values = values.slice_assign(place, v.reshape([slots, 1, width]));
+            let flat = |t: &Tensor<3>| t.clone().reshape([slots * capacity, width]);
+            let past = Some((past.k.clone(), past.v.clone()));
+            let attended = rlaif_ops::attention(
+                q,
+                flat(&keys),
+                flat(&values),
+                past,
+                self.heads,
+                &spans,
+                true,
+            );
+            suffix.layers[index] = Some((keys, values));
+            x = block.after_attention(x, attended);
+        }
+        suffix.len += 1;
+        self.norm.forward(x)
+    }
+
+    /// Every linear layer of the blocks with the last part of its name, for adapters.
+    pub fn linears(&mut self, mut visit: impl FnMut(&str, &mut Linear)) {
+        for block in &mut self.layers {
+            for (name, linear) in block.named_linears() {
+                visit(name, linear);
+            }
+        }
+    }
+
+    /// Multiply-adds of one token's pass through the blocks, without attention scores and head.
+    #[must_use]
+    pub fn block_macs_per_token(&self) -> usize {
+        let mut macs = 0;
+        self.clone().linears(|_, linear| macs += linear.shape().iter().product::<usize>());
+        macs
+    }
+
+    /// Query heads, key-value heads and head size.
+    #[must_use]
+    pub fn heads(&self) -> Heads {
+        self.heads
+    }
+
+    /// Number of blocks.
+    #[must_use]
+    pub fn n_layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// `cos` and `sin` of each position's angles, `[positions, head_dim / 2]`.
+    fn rotary_table(&self, positions: &[usize], device: &Device) -> (Tensor<2>, Tensor<2>) {
+        let half = self.heads.dim / 2;
+        let frequencies: Vec<f32> = (0..half)
+            .map(|i| {
+                let exponent = (2 * i) as f32 / self.heads.dim as f32;
+                1.0 / (self.rope_theta as f32).powf(exponent)
+            })
+            .collect();
+        let mut cos = Vec::with_capacity(positions.len() * half);
+        let mut sin = Vec::with_capacity(positions.len() * half);
+        for position in positions {
+            for frequency in &frequencies {
+                let (s, c) = (*position as f32 * frequency).sin_cos();
+                cos.push(c);
+                sin.push(s);
+            }
+        }
+        (matrix(cos, positions.len(), half, device), matrix(sin, positions.len(), half, device))
+    }
+}
+
+impl Block {
+    fn qkv(
+        &self,
+        x: Tensor<2>,
+        cos: &Tensor<2>,
+        sin: &Tensor<2>,
+        heads: Heads,
+    ) -> (Tensor<2>, Tensor<2>, Tensor<2>) {
+        let h = self.input_norm.forward(x);
+        let q = self.q.forward(h.clone());
+        let k = self.k.forward(h.clone());
+        (
+            rlaif_ops::rotary(q, cos.clone(), sin.clone(), heads.query),
+            rlaif_ops::rotary(k, cos.clone(), sin.clone(), heads.kv),
+            self.v.forward(h),
+        )
+    }
+
+    fn after_attention(&self, x: Tensor<2>, attended: Tensor<2>) -> Tensor<2> {
+        let x = x + self.o.forward(attended);
+        let h = self.post_norm.forward(x.clone());
+        let gated = rlaif_ops::swiglu(self.gate.forward(h.clone()), self.up.forward(h));
+        x + self.down.forward(gated)
+    }
+
+    fn named_linears(&mut self) -> [(&'static str, &mut Linear); 7] {
+        [
+            ("q_proj", &mut self.q),
+            ("k_proj", &mut self.k),
+            ("v_proj", &mut self.v),
+            ("o_proj", &mut self.o),
+            ("gate_proj", &mut self.gate),
+            ("up_proj", &mut self.up),
+            ("down_proj", &mut self.down),
+        ]
+    }
+}
+
+impl Parameters for Block {
+    fn walk(&mut self, prefix: &str, visit: &mut dyn FnMut(&str, Slot<'_>)) {
+        self.input_norm.walk(&join(prefix, "input_layernorm"), visit);
+        self.post_norm.walk(&join(prefix, "post_attention_layernorm"), visit);
+        for (name, linear) in self.named_linears() {
+            let room = if name.ends_with("gate_proj") || name == "up_proj" || name == "down_proj" {
+                "mlp"
+            } else {
+                "self_attn"
+            };
+            linear.walk(&join(prefix, &format!("{room}.{name}")), visit);
+        }
+    }
+}
+
+impl Parameters for Decoder {
+    fn walk(&mut self, prefix: &str, visit: &mut dyn FnMut(&str, Slot<'_>)) {
+        visit(&join(prefix, "model.embed_tokens.weight"), Slot::Matrix(&mut self.embed));
+        for (index, block) in self.layers.iter_mut().enumerate() {
+            block.walk(&join(prefix, &format!("model.layers.{index}")), visit);
+        }
+        self.norm.walk(&join(prefix, "model.norm"), visit);
+        if let Some(head) = &mut self.lm_head {
+            visit(&join(prefix, "lm_head.weight"), Slot::Matrix(head));
+        }
+    }
+}
+
+/// Row numbers as an index tensor.
+#[must_use]
+pub fn index_tensor(rows: &[usize], device: &Device) -> Tensor<1, Int> {
+    let rows: Vec<i64> =
+        rows.iter().map(|row| i64::try_from(*row).unwrap_or(i64::MAX)).collect();
+    Tensor::from_data(rows.as_slice(), device)
+}
+
+fn matrix(values: Vec<f32>, rows: usize, columns: usize, device: &Device) -> Tensor<2> {
+    Tensor::from_data(burn::tensor::TensorData::new(values, [rows, columns]), device)
+}

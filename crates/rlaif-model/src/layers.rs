@@ -1,0 +1,116 @@
+//! The shared layers: linear with LoRA, norms.
+
+use burn::tensor::Tensor;
+
+use crate::parameters::{Parameters, Slot, join};
+
+/// A low-rank adapter beside a linear layer: `y += scale · (x Aᵀ) Bᵀ`.
+///
+/// Source: Hu et al. 2021, "LoRA", arXiv:2106.09685. Names and layout follow PEFT.
+#[derive(Clone, Debug)]
+pub struct LoraPair {
+    /// `[r, in]`
+    pub a: Tensor<2>,
+    /// `[out, r]`
+    pub b: Tensor<2>,
+    /// `lora_alpha / r`.
+    pub scale: f64,
+}
+
+/// `y = x Wᵀ + b`, with the adapter's part added where there is one.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    /// `[out, in]`, the Hugging Face layout.
+    pub weight: Tensor<2>,
+    /// `[out]`
+    pub bias: Option<Tensor<1>>,
+    /// The adapter.
+    pub lora: Option<LoraPair>,
+}
+
+impl Linear {
+    /// # Shapes
+    ///
+    /// - `x`: `[tokens, in]`
+    /// - output: `[tokens, out]`
+    #[must_use]
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        match &self.lora {
+            None => rlaif_ops::linear(x, self.weight.clone(), self.bias.clone()),
+            Some(pair) => rlaif_ops::lora_linear(
+                x,
+                self.weight.clone(),
+                self.bias.clone(),
+                &rlaif_ops::Lora { a: pair.a.clone(), b: pair.b.clone(), scale: pair.scale },
+            ),
+        }
+    }
+
+    /// `[out, in]` of the layer.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 2] {
+        self.weight.dims()
+    }
+}
+
+impl Parameters for Linear {
+    fn walk(&mut self, prefix: &str, visit: &mut dyn FnMut(&str, Slot<'_>)) {
+        visit(&join(prefix, "weight"), Slot::Matrix(&mut self.weight));
+        if let Some(bias) = &mut self.bias {
+            visit(&join(prefix, "bias"), Slot::Vector(bias));
+        }
+        if let Some(lora) = &mut self.lora {
+            visit(&join(prefix, "lora_A.weight"), Slot::Matrix(&mut lora.a));
+            visit(&join(prefix, "lora_B.weight"), Slot::Matrix(&mut lora.b));
+        }
+    }
+}
+
+/// Root-mean-square norm with a gain, no bias.
+#[derive(Clone, Debug)]
+pub struct RmsNorm {
+    /// `[features]`
+    pub weight: Tensor<1>,
+    /// Added to the mean square.
+    pub eps: f64,
+}
+
+impl RmsNorm {
+    /// `[tokens, features]` to the same shape.
+    #[must_use]
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        rlaif_ops::rms_norm(x, self.weight.clone(), self.eps)
+    }
+}
+
+impl Parameters for RmsNorm {
+    fn walk(&mut self, prefix: &str, visit: &mut dyn FnMut(&str, Slot<'_>)) {
+        visit(&join(prefix, "weight"), Slot::Vector(&mut self.weight));
+    }
+}
+
+/// Layer norm with gain and bias.
+#[derive(Clone, Debug)]
+pub struct LayerNorm {
+    /// `[features]`
+    pub weight: Tensor<1>,
+    /// `[features]`
+    pub bias: Tensor<1>,
+    /// Added to the variance.
+    pub eps: f64,
+}
+
+impl LayerNorm {
+    /// `[tokens, features]` to the same shape.
+    #[must_use]
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        rlaif_ops::layer_norm(x, self.weight.clone(), self.bias.clone(), self.eps)
+    }
+}
+
+impl Parameters for LayerNorm {
+    fn walk(&mut self, prefix: &str, visit: &mut dyn FnMut(&str, Slot<'_>)) {
+        visit(&join(prefix, "weight"), Slot::Vector(&mut self.weight));
+        visit(&join(prefix, "bias"), Slot::Vector(&mut self.bias));
+    }
+}

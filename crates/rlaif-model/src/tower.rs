@@ -1,0 +1,245 @@
+//! CLIP vision tower and LLaVA's projector.
+//!
+//! Source: Radford et al. 2021 (CLIP), arXiv:2103.00020; Liu et al. 2023 (LLaVA-1.5),
+//! arXiv:2310.03744. The tower is run up to the selected layer (`vision_feature_layer`, -2 is the
+//! output of the last block but one) without its final norm; the class token is dropped.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use rlaif_data::Pixels;
+use rlaif_ops::{Heads, Span};
+
+use crate::hf::{Activation, VisionConfig};
+use crate::layers::{LayerNorm, Linear};
+use crate::parameters::{Parameters, Slot, join};
+
+#[derive(Clone, Debug)]
+struct TowerBlock {
+    norm1: LayerNorm,
+    q: Linear,
+    k: Linear,
+    v: Linear,
+    out: Linear,
+    norm2: LayerNorm,
+    fc1: Linear,
+    fc2: Linear,
+}
+
+/// CLIP's vision transformer.
+#[derive(Clone, Debug)]
+pub struct Tower {
+    class_embedding: Tensor<1>,
+    /// The patch convolution as a matrix, `[hidden, 3 * patch * patch]`.
+    patch_embedding: Tensor<2>,
+    /// `[patches + 1, hidden]`, the class token first.
+    position_embedding: Tensor<2>,
+    pre_norm: LayerNorm,
+    layers: Vec<TowerBlock>,
+    post_norm: LayerNorm,
+    heads: Heads,
+    patch: usize,
+    activation: Activation,
+}
+
+impl Tower {
+    /// A tower whose tensors are all zero (norm gains one).
+    #[must_use]
+    pub fn zeros(config: &VisionConfig, device: &Device) -> Self {
+        let hidden = config.hidden_size;
+        let linear = |outputs: usize, inputs: usize| Linear {
+            weight: Tensor::zeros([outputs, inputs], device),
+            bias: Some(Tensor::zeros([outputs], device)),
+            lora: None,
+        };
+        let norm = || LayerNorm {
+            weight: Tensor::ones([hidden], device),
+            bias: Tensor::zeros([hidden], device),
+            eps: config.layer_norm_eps,
+        };
+        let patches = (config.image_size / config.patch_size).pow(2);
+        Tower {
+            class_embedding: Tensor::zeros([hidden], device),
+            patch_embedding: Tensor::zeros([hidden, 3 * config.patch_size.pow(2)], device),
+            position_embedding: Tensor::zeros([patches + 1, hidden], device),
+            pre_norm: norm(),
+            layers: (0..config.num_hidden_layers)
+                .map(|_| TowerBlock {
+                    norm1: norm(),
+                    q: linear(hidden, hidden),
+                    k: linear(hidden, hidden),
+                    v: linear(hidden, hidden),
+                    out: linear(hidden, hidden),
+                    norm2: norm(),
+                    fc1: linear(config.intermediate_size, hidden),
+                    fc2: linear(hidden, config.intermediate_size),
+                })
+                .collect(),
+            post_norm: norm(),
+            heads: Heads {
+                query: config.num_attention_heads,
+                kv: config.num_attention_heads,
+                dim: hidden / config.num_attention_heads,
+            },
+            patch: config.patch_size,
+            activation: config.hidden_act,
+        }
+    }
+
+    /// Patch features of every frame after `layers` blocks, frame-major, class token dropped:
+    /// `[frames * patches, hidden]`.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the frames are not of the size that the position embeddings know.
+    #[must_use]
+    pub fn forward(&self, pixels: &Pixels, layers: usize) -> Tensor<2> {
+        let device = self.class_embedding.device();
+        let patches = self.position_embedding.dims()[0] - 1;
+        let [rows, columns] = [pixels.height / self.patch, pixels.width / self.patch];
+        assert_eq!(rows * columns, patches, "frames are not of the tower's size");
+        let hidden = self.class_embedding.dims()[0];
+        let frames = pixels.frames;
+        let flat = Tensor::<2>::from_data(
+            TensorData::new(
+                patchify(pixels, self.patch),
+                [frames * patches, 3 * self.patch * self.patch],
+            ),
+            &device,
+        );
+        let embedded = rlaif_ops::linear(flat, self.patch_embedding.clone(), None)
+            .reshape([frames, patches, hidden]);
+        let class = self.class_embedding.clone().reshape([1, 1, hidden]).expand([
+            frames, 1, hidden,
+        ]);
+        let x = Tensor::cat(vec![class, embedded], 1) // [F, 1 + P, hidden]
+            + self.position_embedding.clone().reshape([1, patches + 1, hidden]);
+        let tokens = patches + 1;
+        let mut x = self.pre_norm.forward(x.reshape([frames * tokens, hidden]));
+        let spans: Vec<Span> = (0..frames)
+            .map(|f| {
+                let rows = f * tokens..(f + 1) * tokens;
+                Span { q: rows.clone(), kv: rows, prefix: 0..0 }
+            })
+            .collect();
+        for block in &self.layers[..layers] {
+            let h = block.norm1.forward(x.clone());
+            let attended = rlaif_ops::attention(
+                block.q.forward(h.clone()),
+                block.k.forward(h.clone()),
+                block.v.forward(h),
+                None,
+                self.heads,
+                &spans,
+                false,
+            );
+            x = x + block.out.forward(attended);
+            let h = block.fc1.forward(block.norm2.forward(x.clone()));
+            let h = match self.activation {
+                Activation::QuickGelu => rlaif_ops::quick_gelu(h),
+                Activation::Gelu => rlaif_ops::gelu(h),
+            };
+            x = x + block.fc2.forward(h);
+        }
+        x.reshape([frames, tokens, hidden])
+            .slice([0..frames, 1..tokens, 0..hidden])
+            .reshape([frames * patches, hidden])
+    }
+
+    /// Number of blocks.
+    #[must_use]
+    pub fn n_layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// Patches per frame.
+    #[must_use]
+    pub fn patches(&self) -> usize {
+        self.position_embedding.dims()[0] - 1
+    }
+}
+
+/// Cuts `[F, 3, H, W]` into `[F * patches, 3 * patch * patch]`, channel-major within a patch, the
+/// layout of a convolution's weight.
+fn patchify(pixels: &Pixels, patch: usize) -> Vec<f32> {
+    let (height, width) = (pixels.height, pixels.width);
+    let (rows, columns) = (height / patch, width / patch);
+    let mut out = Vec::with_capacity(pixels.frames * rows * columns * 3 * patch * patch);
+    for frame in pixels.values.chunks_exact(3 * height * width) {
+        for row in 0..rows {
+            for column in 0..columns {
+                for channel in frame.chunks_exact(height * width) {
+                    for y in row * patch..(row + 1) * patch {
+                        let start = y * width + column * patch;
+                        out.extend_from_slice(&channel[start..start + patch]);
+                    }
+                }
+            }
+        }
+    }
+    out
+}
+
+impl Parameters for Tower {
+    fn walk(&mut self, prefix: &str, visit: &mut dyn FnMut(&str, Slot<'_>)) {
+        let prefix = &join(prefix, "vision_model");
+        let embeddings = join(prefix, "embeddings");
+        visit(&join(&embeddings, "class_embedding"), Slot::Vector(&mut self.class_embedding));
+        visit(
+            &join(&embeddings, "patch_embedding.weight"),
+            Slot::Matrix(&mut self.patch_embedding),
+        );
+        visit(
+            &join(&embeddings, "position_embedding.weight"),
+            Slot::Matrix(&mut self.position_embedding),
+        );
+        self.pre_norm.walk(&join(prefix, "pre_layrnorm"), visit);
+        for (index, block) in self.layers.iter_mut().enumerate() {
+            let prefix = &join(prefix, &format!("encoder.layers.{index}"));
+            block.norm1.walk(&join(prefix, "layer_norm1"), visit);
+            block.norm2.walk(&join(prefix, "layer_norm2"), visit);
+            for (name, linear) in [
+                ("self_attn.q_proj", &mut block.q),
+                ("self_attn.k_proj", &mut block.k),
+                ("self_attn.v_proj", &mut block.v),
+                ("self_attn.out_proj", &mut block.out),
+                ("mlp.fc1", &mut block.fc1),
+                ("mlp.fc2", &mut block.fc2),
+            ] {
+                linear.walk(&join(prefix, name), visit);
+            }
+        }
+        self.post_norm.walk(&join(prefix, "post_layernorm"), visit);
+    }
+}
+
+/// LLaVA's `mlp2x_gelu`: linear, GELU, linear, applied to every patch of every frame.
+#[derive(Clone, Debug)]
+pub struct Projector {
+    linear_1: Linear,
+    linear_2: Linear,
+}
+
+impl Projector {
+    /// A projector whose tensors are all zero.
+    #[must_use]
+    pub fn zeros(inputs: usize, outputs: usize, bias: bool, device: &Device) -> Self {
+        let linear = |outputs: usize, inputs: usize| Linear {
+            weight: Tensor::zeros([outputs, inputs], device),
+            bias: bias.then(|| Tensor::zeros([outputs], device)),
+            lora: None,
+        };
+        Projector { linear_1: linear(outputs, inputs), linear_2: linear(outputs, outputs) }
+    }
+
+    /// `[frames * patches, vision hidden]` to `[frames * patches, text hidden]`.
+    #[must_use]
+    pub fn forward(&self, features: Tensor<2>) -> Tensor<2> {
+        self.linear_2.forward(rlaif_ops::gelu(self.linear_1.forward(features)))
+    }
+}
+
+impl Parameters for Projector {
+    fn walk(&mut self, prefix: &str, visit: &mut dyn FnMut(&str, Slot<'_>)) {
+        self.linear_1.walk(&join(prefix, "linear_1"), visit);
+        self.linear_2.walk(&join(prefix, "linear_2"), visit);
+    }
+}
