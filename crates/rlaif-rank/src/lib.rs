@@ -1,3 +1,24 @@
-//! Rankings with ties and gaps, their gains and agreement, and advantages made from ranks.
+#![doc = include_str!("../README.md")]
+
+pub mod advantage;
+pub mod agreement;
+pub mod gain;
+pub mod merge;
+pub mod normal;
+pub mod notation;
 pub mod ranking;
+pub mod scale;
+
+#[cfg(test)]
+mod testing;
+
+pub use advantage::{Advantage, AdvantageError, UnknownAdvantage, advantages};
+pub use agreement::{
+    AgreementError, advantage_correlation, kendall_tau_b, kendall_w, spearman_rho,
+};
+pub use gain::{dcg, gain, ndcg};
+pub use merge::{Merged, merge_identical};
+pub use normal::normal_scores;
+pub use notation::ParseRankingError;
 pub use ranking::{InvalidRanking, Ranking};
+pub use scale::{Scale, scale_advantages};

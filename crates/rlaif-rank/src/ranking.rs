@@ -1,8 +1,22 @@
 //! A ranking as a weak order that may be partial.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 /// A weak order over the G candidates of a group: ties are legal, and candidates may be unplaced.
+///
+/// Two numbers tell where a candidate stands, and they differ once there are ties:
+///
+/// - its *level* counts the tie blocks above it ([`Ranking::levels`]);
+/// - its *positions* are the places of the list that its block takes up ([`Ranking::spans`]).
+///   `[2] > [1] = [3]` has levels `1, 0, 1` and spans `1..3, 0..1, 1..3`.
+///
+/// Unplaced candidates take the positions that are left over, all of them together, as one tie
+/// block at the end would; they have no level.
+///
+/// In JSON a ranking is the list of levels, `[1, 0, 1]`, with `null` for unplaced. Any list of
+/// ranks reads, so that `[20, 3, 20]` is the same ranking.
 ///
 /// `levels[i]` is the dense level of candidate `i` (0 is best, tied candidates share a level,
 /// levels have no holes), or `None` where the Oracle did not place it.
@@ -38,6 +52,14 @@ pub enum InvalidRanking {
         /// The candidate left out.
         candidate: usize,
     },
+    /// A list about the candidates has the wrong length.
+    #[error("{got} entries for {expected} candidates")]
+    Length {
+        /// Entries given.
+        got: usize,
+        /// Candidates there are.
+        expected: usize,
+    },
     /// A score that cannot be ordered.
     #[error("the score of candidate {candidate} is not a number")]
     NotANumber {
@@ -62,6 +84,10 @@ impl From<Ranking> for Vec<Option<usize>> {
 impl Ranking {
     /// From one rank per candidate, smaller is better, equal is tied, `None` is unplaced. Ranks
     /// are compressed to dense levels.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidRanking::Empty`] without candidates.
     pub fn from_ranks(ranks: Vec<Option<usize>>) -> Result<Self, InvalidRanking> {
         if ranks.is_empty() {
             return Err(InvalidRanking::Empty);
@@ -75,6 +101,11 @@ impl Ranking {
     }
 
     /// From tie blocks, best first, of `candidates` candidates; those not named are unplaced.
+    /// Empty blocks leave nothing.
+    ///
+    /// # Errors
+    ///
+    /// Without candidates, or when a candidate does not exist or is named twice.
     pub fn from_blocks(blocks: &[Vec<usize>], candidates: usize) -> Result<Self, InvalidRanking> {
         let mut ranks = vec![None; candidates];
         for (level, block) in blocks.iter().enumerate() {
@@ -91,6 +122,10 @@ impl Ranking {
     }
 
     /// From a strict order, best first, that names every candidate exactly once.
+    ///
+    /// # Errors
+    ///
+    /// When the list is no permutation of `0..best_first.len()`, or empty.
     pub fn from_order(best_first: &[usize]) -> Result<Self, InvalidRanking> {
         let blocks: Vec<Vec<usize>> = best_first.iter().map(|c| vec![*c]).collect();
         let ranking = Ranking::from_blocks(&blocks, best_first.len())?;
@@ -100,7 +135,12 @@ impl Ranking {
         }
     }
 
-    /// From one score per candidate, larger is better, equal is tied.
+    /// From one score per candidate, larger is better, equal is tied. Infinities are legal, and
+    /// `0.0` ties with `-0.0`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidRanking::NotANumber`] for a NaN, [`InvalidRanking::Empty`] without scores.
     pub fn from_scores(scores: &[f64]) -> Result<Self, InvalidRanking> {
         if let Some(candidate) = scores.iter().position(|s| s.is_nan()) {
             return Err(InvalidRanking::NotANumber { candidate });
@@ -108,10 +148,21 @@ impl Ranking {
         let mut distinct = scores.to_vec();
         distinct.sort_unstable_by(|a, b| b.total_cmp(a));
         distinct.dedup();
-        Ranking::from_ranks(scores.iter().map(|s| distinct.iter().position(|d| d == s)).collect())
+        Ranking::from_ranks(
+            scores.iter().map(|s| Some(distinct.partition_point(|d| d > s))).collect(),
+        )
     }
 
-    /// Number of candidates, placed or not.
+    /// The ranking in which `candidates` candidates all tie.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidRanking::Empty`] for 0.
+    pub fn all_tied(candidates: usize) -> Result<Self, InvalidRanking> {
+        Ranking::from_ranks(vec![Some(0); candidates])
+    }
+
+    /// Number of candidates `G`, placed or not.
     #[must_use]
     pub fn len(&self) -> usize {
         self.levels.len()
@@ -127,5 +178,234 @@ impl Ranking {
     #[must_use]
     pub fn levels(&self) -> &[Option<usize>] {
         &self.levels
+    }
+
+    /// Tie blocks, best first; candidates within a block ascend. Unplaced candidates are in none.
+    #[must_use]
+    pub fn blocks(&self) -> Vec<Vec<usize>> {
+        let n_blocks = self.levels.iter().flatten().max().map_or(0, |last| last + 1);
+        let mut blocks = vec![Vec::new(); n_blocks];
+        for (candidate, level) in self.levels.iter().enumerate() {
+            if let Some(level) = level {
+                blocks[*level].push(candidate);
+            }
+        }
+        blocks
+    }
+
+    /// Candidates that were not placed, ascending.
+    #[must_use]
+    pub fn unplaced(&self) -> Vec<usize> {
+        (0..self.len()).filter(|candidate| self.levels[*candidate].is_none()).collect()
+    }
+
+    /// How many candidates were placed.
+    #[must_use]
+    pub fn n_placed(&self) -> usize {
+        self.levels.iter().flatten().count()
+    }
+
+    /// Whether every candidate was placed.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.n_placed() == self.len()
+    }
+
+    /// Whether no two candidates tie and all are placed.
+    #[must_use]
+    pub fn is_strict(&self) -> bool {
+        self.spans().iter().all(|span| span.len() == 1) && self.is_complete()
+    }
+
+    /// Whether the ranking says nothing: every candidate shares every position. True for one
+    /// block of all, for nothing placed, and for a single candidate.
+    #[must_use]
+    pub fn is_all_tied(&self) -> bool {
+        self.levels.iter().all(|level| *level == self.levels[0])
+    }
+
+    /// The positions that each candidate's block takes up, 0 best: `a..b` for a block over the
+    /// positions a, ..., b - 1. Unplaced candidates share `n_placed()..len()`.
+    #[must_use]
+    pub fn spans(&self) -> Vec<Range<usize>> {
+        let mut start = 0;
+        let mut block_spans = Vec::new();
+        for block in self.blocks() {
+            block_spans.push(start..start + block.len());
+            start += block.len();
+        }
+        self.levels
+            .iter()
+            .map(|level| level.map_or(start..self.len(), |level| block_spans[level].clone()))
+            .collect()
+    }
+
+    /// Mean position of each candidate, 0 best: `rank_i` where a formula wants one number, the
+    /// mid-rank under ties.
+    #[must_use]
+    pub fn mean_positions(&self) -> Vec<f64> {
+        // The mean of a, ..., b - 1 is (a + b - 1) / 2; spans are never empty.
+        self.spans().iter().map(|span| (span.start + span.end - 1) as f64 / 2.0).collect()
+    }
+
+    /// The ranking of some of the candidates, renumbered: candidate `i` of the result is
+    /// candidate `keep[i]` of this one. Ties and gaps stay.
+    ///
+    /// # Errors
+    ///
+    /// When `keep` is empty, names a candidate twice, or names one that does not exist.
+    pub fn restrict(&self, keep: &[usize]) -> Result<Self, InvalidRanking> {
+        let mut seen = vec![false; self.len()];
+        let mut ranks = Vec::with_capacity(keep.len());
+        for &candidate in keep {
+            let slot = seen.get_mut(candidate).ok_or(InvalidRanking::UnknownCandidate {
+                candidate,
+                candidates: self.levels.len(),
+            })?;
+            if std::mem::replace(slot, true) {
+                return Err(InvalidRanking::Repeated { candidate });
+            }
+            ranks.push(self.levels[candidate]);
+        }
+        Ranking::from_ranks(ranks)
+    }
+
+    /// The same ranking with the candidates renumbered: candidate `i` of the result is candidate
+    /// `permutation[i]` of this one, just as `values[permutation[i]]` renumbers a list.
+    ///
+    /// # Errors
+    ///
+    /// When `permutation` is no permutation of the candidates.
+    pub fn permute(&self, permutation: &[usize]) -> Result<Self, InvalidRanking> {
+        if permutation.len() != self.len() {
+            return Err(InvalidRanking::Length { got: permutation.len(), expected: self.len() });
+        }
+        self.restrict(permutation)
+    }
+
+    /// The best become the worst; unplaced candidates stay unplaced.
+    #[must_use]
+    pub fn reversed(&self) -> Self {
+        let last = self.levels.iter().flatten().max().copied().unwrap_or(0);
+        Ranking { levels: self.levels.iter().map(|level| level.map(|l| last - l)).collect() }
+    }
+
+    /// Unplaced candidates become one tie block at the end, so that the ranking is complete.
+    #[must_use]
+    pub fn unplaced_last(&self) -> Self {
+        let end = self.levels.iter().flatten().max().map_or(0, |last| last + 1);
+        Ranking { levels: self.levels.iter().map(|level| Some(level.unwrap_or(end))).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{any_ranking, shuffled};
+
+    fn ranking(blocks: &[&[usize]], candidates: usize) -> Ranking {
+        let blocks: Vec<Vec<usize>> = blocks.iter().map(|b| b.to_vec()).collect();
+        Ranking::from_blocks(&blocks, candidates).unwrap()
+    }
+
+    #[test]
+    fn ties_and_gaps_take_up_positions() {
+        let r = ranking(&[&[3], &[0, 4]], 6);
+        assert_eq!(r.levels(), [Some(1), None, None, Some(0), Some(1), None]);
+        assert_eq!(r.blocks(), vec![vec![3], vec![0, 4]]);
+        assert_eq!(r.unplaced(), [1, 2, 5]);
+        assert_eq!(r.n_placed(), 3);
+        assert_eq!(r.spans(), [1..3, 3..6, 3..6, 0..1, 1..3, 3..6]);
+        assert_eq!(r.mean_positions(), [1.5, 4.0, 4.0, 0.0, 1.5, 4.0]);
+        assert!(!r.is_complete() && !r.is_strict() && !r.is_all_tied());
+    }
+
+    #[test]
+    fn constructors_agree_on_one_order() {
+        let order = Ranking::from_order(&[2, 0, 1]).unwrap();
+        assert!(order.is_strict());
+        assert_eq!(order, Ranking::from_scores(&[0.5, -1.0, 7.0]).unwrap());
+        assert_eq!(order, Ranking::from_ranks(vec![Some(5), Some(9), Some(2)]).unwrap());
+        assert_eq!(order, ranking(&[&[2], &[], &[0], &[1]], 3));
+    }
+
+    #[test]
+    fn equal_scores_tie_and_infinities_are_ordered() {
+        let scores = [f64::NEG_INFINITY, 0.0, f64::INFINITY, -0.0];
+        assert_eq!(Ranking::from_scores(&scores).unwrap(), ranking(&[&[2], &[1, 3], &[0]], 4));
+    }
+
+    #[test]
+    fn what_is_no_ranking_is_named() {
+        use InvalidRanking as E;
+        assert_eq!(Ranking::from_order(&[]), Err(E::Empty));
+        assert_eq!(Ranking::from_scores(&[]), Err(E::Empty));
+        assert_eq!(Ranking::from_scores(&[1.0, f64::NAN]), Err(E::NotANumber { candidate: 1 }));
+        assert_eq!(Ranking::from_order(&[0, 0]), Err(E::Repeated { candidate: 0 }));
+        assert_eq!(
+            Ranking::from_order(&[0, 2]),
+            Err(E::UnknownCandidate { candidate: 2, candidates: 2 })
+        );
+        assert_eq!(
+            Ranking::from_order(&[0, 2]).unwrap_err().to_string(),
+            "candidate 2 does not exist, there are 2 (0 to 1)"
+        );
+        let r = ranking(&[&[0], &[1]], 2);
+        assert_eq!(r.permute(&[0]), Err(E::Length { got: 1, expected: 2 }));
+        assert_eq!(r.permute(&[1, 1]), Err(E::Repeated { candidate: 1 }));
+        assert_eq!(r.restrict(&[]), Err(E::Empty));
+    }
+
+    #[test]
+    fn saying_nothing_is_being_all_tied() {
+        assert!(Ranking::all_tied(4).unwrap().is_all_tied());
+        assert!(ranking(&[], 3).is_all_tied());
+        assert!(ranking(&[&[0]], 1).is_all_tied());
+        assert!(!ranking(&[&[0]], 2).is_all_tied());
+    }
+
+    #[test]
+    fn restricting_keeps_ties_and_order() {
+        let r = ranking(&[&[3], &[0, 4], &[1]], 5);
+        assert_eq!(r.restrict(&[1, 4, 0, 2]).unwrap(), ranking(&[&[1, 2], &[0]], 4));
+        assert_eq!(r.reversed(), ranking(&[&[1], &[0, 4], &[3]], 5));
+        assert_eq!(r.unplaced_last(), ranking(&[&[3], &[0, 4], &[1], &[2]], 5));
+    }
+
+    #[test]
+    fn json_is_a_list_of_ranks() {
+        let r: Ranking = serde_json::from_str("[20, null, 3, 20]").unwrap();
+        assert_eq!(r, ranking(&[&[2], &[0, 3]], 4));
+        assert_eq!(serde_json::to_string(&r).unwrap(), "[1,null,0,1]");
+        assert!(serde_json::from_str::<Ranking>("[]").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn positions_are_handed_out_exactly_once(r in any_ranking(9)) {
+            let g = r.len() as f64;
+            let sum: f64 = r.mean_positions().iter().sum();
+            prop_assert!((sum - g * (g - 1.0) / 2.0).abs() < 1e-9);
+            prop_assert_eq!(r.blocks().concat().len(), r.n_placed());
+            prop_assert_eq!(Ranking::from_blocks(&r.blocks(), r.len()).unwrap(), r);
+        }
+
+        #[test]
+        fn permuting_moves_what_is_known_of_each_candidate(
+            (r, permutation) in any_ranking(9).prop_flat_map(|r| { let p = shuffled(r.len()); (Just(r), p) })
+        ) {
+            let moved = r.permute(&permutation).unwrap();
+            for (i, &from) in permutation.iter().enumerate() {
+                prop_assert_eq!(&moved.spans()[i], &r.spans()[from]);
+            }
+        }
+
+        #[test]
+        fn json_round_trips(r in any_ranking(9)) {
+            let json = serde_json::to_string(&r).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Ranking>(&json).unwrap(), r);
+        }
     }
 }
