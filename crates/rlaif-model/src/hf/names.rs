@@ -1,0 +1,171 @@
+//! Names of a LLaVA model's tensors.
+//!
+//! The canonical layout is the one that every release of `transformers` opens:
+//!
+//! ```text
+//! vision_tower.vision_model.{embeddings.*, pre_layrnorm.*, encoder.layers.N.*, post_layernorm.*}
+//! multi_modal_projector.linear_{1,2}.*
+//! language_model.model.{embed_tokens, layers.N.*, norm}.*
+//! language_model.lm_head.weight
+//! ```
+//!
+//! Release 5 writes it without `vision_model.`, its modules are called `model.language_model.*`,
+//! `model.vision_tower.*`, `lm_head.*`; the original LLaVA code writes `model.layers.*`,
+//! `model.mm_projector.{0,2}`, `model.vision_tower.vision_tower.*`. All of these are read.
+
+use super::config::ModelConfig;
+
+/// The canonical name of a tensor in any of the known layouts; an unknown name stays as it is.
+#[must_use]
+pub fn canonical_name(name: &str) -> String {
+    let tower = [
+        "model.vision_tower.vision_tower.",
+        "model.vision_tower.",
+        "vision_tower.vision_tower.",
+        "vision_tower.",
+    ];
+    if let Some(rest) = tower.iter().find_map(|prefix| name.strip_prefix(prefix)) {
+        let rest = rest.strip_prefix("vision_model.").unwrap_or(rest);
+        return format!("vision_tower.vision_model.{rest}");
+    }
+    if let Some(rest) = name.strip_prefix("model.multi_modal_projector.") {
+        return format!("multi_modal_projector.{rest}");
+    }
+    if let Some(rest) = name.strip_prefix("model.mm_projector.0.") {
+        return format!("multi_modal_projector.linear_1.{rest}");
+    }
+    if let Some(rest) = name.strip_prefix("model.mm_projector.2.") {
+        return format!("multi_modal_projector.linear_2.{rest}");
+    }
+    if name.starts_with("lm_head.") {
+        return format!("language_model.{name}");
+    }
+    let decoder = ["model.language_model.", "language_model.model.", "language_model.", "model."];
+    if let Some(rest) = decoder.iter().find_map(|prefix| name.strip_prefix(prefix))
+        && ["embed_tokens.", "layers.", "norm."].iter().any(|part| rest.starts_with(part))
+    {
+        return format!("language_model.model.{rest}");
+    }
+    name.to_owned()
+}
+
+/// True for buffers that old releases stored and that are computed, not learnt.
+#[must_use]
+pub(super) fn is_buffer(canonical: &str) -> bool {
+    canonical.ends_with(".rotary_emb.inv_freq") || canonical.ends_with(".embeddings.position_ids")
+}
+
+/// Canonical name and shape of every tensor of a checkpoint, in the order they are written.
+///
+/// Shapes are those on disk: linear weights `[outputs, inputs]`, the patch embedding
+/// `[hidden, 3, patch, patch]`. A tied head has no tensor of its own.
+#[must_use]
+pub fn expected_tensors(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
+    let mut tensors = Tensors(Vec::new());
+    let (vision, text) = (&config.vision, &config.text);
+
+    let prefix = "vision_tower.vision_model";
+    let hidden = vision.hidden_size;
+    let embeddings = format!("{prefix}.embeddings");
+    tensors.add(format!("{embeddings}.class_embedding"), &[hidden]);
+    let patch = vision.patch_size;
+    tensors.add(format!("{embeddings}.patch_embedding.weight"), &[hidden, 3, patch, patch]);
+    tensors.add(format!("{embeddings}.position_embedding.weight"), &[vision.patches() + 1, hidden]);
+    tensors.norm(&format!("{prefix}.pre_layrnorm"), hidden);
+    for layer in 0..vision.num_hidden_layers {
+        let prefix = format!("{prefix}.encoder.layers.{layer}");
+        tensors.norm(&format!("{prefix}.layer_norm1"), hidden);
+        tensors.norm(&format!("{prefix}.layer_norm2"), hidden);
+        for name in ["q_proj", "k_proj", "v_proj", "out_proj"] {
+            tensors.linear(&format!("{prefix}.self_attn.{name}"), hidden, hidden, true);
+        }
+        tensors.linear(&format!("{prefix}.mlp.fc1"), vision.intermediate_size, hidden, true);
+        tensors.linear(&format!("{prefix}.mlp.fc2"), hidden, vision.intermediate_size, true);
+    }
+    tensors.norm(&format!("{prefix}.post_layernorm"), hidden);
+
+    let bias = config.multimodal_projector_bias;
+    let width = text.hidden_size;
+    tensors.linear("multi_modal_projector.linear_1", width, hidden, bias);
+    tensors.linear("multi_modal_projector.linear_2", width, width, bias);
+
+    let prefix = "language_model.model";
+    tensors.add(format!("{prefix}.embed_tokens.weight"), &[text.vocab_size, width]);
+    let (query, kv) =
+        (text.num_attention_heads * text.head_dim, text.num_key_value_heads * text.head_dim);
+    for layer in 0..text.num_hidden_layers {
+        let prefix = format!("{prefix}.layers.{layer}");
+        for (name, outputs, inputs) in [
+            ("q_proj", query, width),
+            ("k_proj", kv, width),
+            ("v_proj", kv, width),
+            ("o_proj", width, query),
+        ] {
+            let name = format!("{prefix}.self_attn.{name}");
+            tensors.linear(&name, outputs, inputs, text.attention_bias);
+        }
+        for (name, outputs, inputs) in [
+            ("gate_proj", text.intermediate_size, width),
+            ("up_proj", text.intermediate_size, width),
+            ("down_proj", width, text.intermediate_size),
+        ] {
+            tensors.linear(&format!("{prefix}.mlp.{name}"), outputs, inputs, text.mlp_bias);
+        }
+        tensors.add(format!("{prefix}.input_layernorm.weight"), &[width]);
+        tensors.add(format!("{prefix}.post_attention_layernorm.weight"), &[width]);
+    }
+    tensors.add(format!("{prefix}.norm.weight"), &[width]);
+    if !text.tie_word_embeddings {
+        tensors.add("language_model.lm_head.weight".to_owned(), &[text.vocab_size, width]);
+    }
+    tensors.0
+}
+
+struct Tensors(Vec<(String, Vec<usize>)>);
+
+impl Tensors {
+    fn add(&mut self, name: String, shape: &[usize]) {
+        self.0.push((name, shape.to_vec()));
+    }
+
+    fn linear(&mut self, name: &str, outputs: usize, inputs: usize, bias: bool) {
+        self.add(format!("{name}.weight"), &[outputs, inputs]);
+        if bias {
+            self.add(format!("{name}.bias"), &[outputs]);
+        }
+    }
+
+    fn norm(&mut self, name: &str, width: usize) {
+        self.add(format!("{name}.weight"), &[width]);
+        self.add(format!("{name}.bias"), &[width]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_layout_maps_to_one_name() {
+        let layer = "language_model.model.layers.3.self_attn.q_proj.weight";
+        let norm = "vision_tower.vision_model.pre_layrnorm.weight";
+        for (found, canonical) in [
+            ("model.language_model.layers.3.self_attn.q_proj.weight", layer),
+            ("model.layers.3.self_attn.q_proj.weight", layer),
+            ("language_model.layers.3.self_attn.q_proj.weight", layer),
+            (layer, layer),
+            ("lm_head.weight", "language_model.lm_head.weight"),
+            ("language_model.lm_head.weight", "language_model.lm_head.weight"),
+            ("model.norm.weight", "language_model.model.norm.weight"),
+            ("model.vision_tower.pre_layrnorm.weight", norm),
+            ("vision_tower.pre_layrnorm.weight", norm),
+            ("model.vision_tower.vision_model.pre_layrnorm.weight", norm),
+            ("model.vision_tower.vision_tower.vision_model.pre_layrnorm.weight", norm),
+            ("model.mm_projector.2.bias", "multi_modal_projector.linear_2.bias"),
+            ("model.multi_modal_projector.linear_1.bias", "multi_modal_projector.linear_1.bias"),
+            ("model.image_newline", "model.image_newline"),
+        ] {
+            assert_eq!(canonical_name(found), canonical, "{found}");
+        }
+    }
+}
