@@ -262,12 +262,7 @@ impl ModelConfig {
     /// The document: the one that was read with the fields changed since, or a whole one.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let mut document = self.document.clone();
-        let baseline = config_read::model(&Value::Object(document.clone()))
-            .ok()
-            .filter(|_| !document.is_empty());
-        write_fields(self, baseline.as_ref(), &mut document);
-        Value::Object(document)
+        config_write::document(self)
     }
 
     /// Checks sizes and that keys agree with each other.
