@@ -1,7 +1,9 @@
 //! Element-wise activations.
 
 use burn::Tensor;
+use burn::backend::Dispatch;
 
+use crate::flex::{Activation, Fused, Swiglu, is_fused};
 use crate::portable;
 
 /// Gated activation of Llama's feed-forward: `silu(gate) · up`, `silu(g) = g · sigmoid(g)`
@@ -11,7 +13,12 @@ use crate::portable;
 /// - gate, up, output: `[tokens, features]`
 #[must_use]
 pub fn swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
-    portable::swiglu(gate, up)
+    if !is_fused(&gate) {
+        return portable::swiglu(gate, up);
+    }
+    assert_eq!(gate.dims(), up.dims(), "swiglu: shapes of gate and up");
+    let (gate, up) = (gate.into_dispatch(), up.into_dispatch());
+    Tensor::from_dispatch(Dispatch::fused2(Swiglu, gate, up))
 }
 
 /// Exact `x · Φ(x)` with `Φ(x) = (1 + erf(x / √2)) / 2`, PyTorch's default GELU
@@ -21,7 +28,10 @@ pub fn swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
 /// - x, output: `[tokens, features]`
 #[must_use]
 pub fn gelu(x: Tensor<2>) -> Tensor<2> {
-    portable::gelu(x)
+    if !is_fused(&x) {
+        return portable::gelu(x);
+    }
+    Tensor::from_dispatch(Dispatch::fused1(Activation::Gelu, x.into_dispatch()))
 }
 
 /// `x · sigmoid(1.702 x)`, the approximation CLIP uses.
@@ -30,7 +40,10 @@ pub fn gelu(x: Tensor<2>) -> Tensor<2> {
 /// - x, output: `[tokens, features]`
 #[must_use]
 pub fn quick_gelu(x: Tensor<2>) -> Tensor<2> {
-    portable::quick_gelu(x)
+    if !is_fused(&x) {
+        return portable::quick_gelu(x);
+    }
+    Tensor::from_dispatch(Dispatch::fused1(Activation::QuickGelu, x.into_dispatch()))
 }
 
 #[cfg(test)]
@@ -66,7 +79,7 @@ mod tests {
             }
         };
         close(gelu(x.clone()), [-0.004_049_694, -0.158_655_25, 0.0, 0.345_731_23, 1.954_499_7]);
-        close(quick_gelu(x), [-0.018_076_54, -0.154_203_35, 0.0, 0.350_388_6, 1.935_658_5]);
+        close(quick_gelu(x), [-0.018_071_31, -0.154_204_23, 0.0, 0.350_388_44, 1.935_658_5]);
     }
 
     #[test]

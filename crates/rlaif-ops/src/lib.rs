@@ -15,10 +15,12 @@
 
 mod activation;
 mod attention;
+mod flex;
 mod linear;
 mod norm;
 pub mod portable;
 mod rotary;
+mod simd;
 #[cfg(test)]
 mod testing;
 mod token_stats;

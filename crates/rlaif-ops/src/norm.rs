@@ -1,7 +1,9 @@
 //! Normalisation over the features of each token.
 
 use burn::Tensor;
+use burn::backend::Dispatch;
 
+use crate::flex::{Fused, LayerNorm, RmsNorm, is_fused};
 use crate::portable;
 
 /// Root-mean-square normalisation: `x / √(mean(x²) + eps) · weight`
@@ -11,7 +13,12 @@ use crate::portable;
 /// - x, output: `[tokens, features]`, weight: `[features]`
 #[must_use]
 pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f64) -> Tensor<2> {
-    portable::rms_norm(x, weight, eps)
+    if !is_fused(&x) {
+        return portable::rms_norm(x, weight, eps);
+    }
+    assert_eq!(x.dims()[1], weight.dims()[0], "rms_norm: width of x and weight");
+    let op = RmsNorm { eps };
+    Tensor::from_dispatch(Dispatch::fused2(op, x.into_dispatch(), weight.into_dispatch()))
 }
 
 /// Layer normalisation: `(x - mean) / √(var + eps) · weight + bias`, with the biased variance
@@ -21,7 +28,14 @@ pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f64) -> Tensor<2> {
 /// - x, output: `[tokens, features]`, weight, bias: `[features]`
 #[must_use]
 pub fn layer_norm(x: Tensor<2>, weight: Tensor<1>, bias: Tensor<1>, eps: f64) -> Tensor<2> {
-    portable::layer_norm(x, weight, bias, eps)
+    if !is_fused(&x) {
+        return portable::layer_norm(x, weight, bias, eps);
+    }
+    assert_eq!(x.dims()[1], weight.dims()[0], "layer_norm: width of x and weight");
+    assert_eq!(x.dims()[1], bias.dims()[0], "layer_norm: width of x and bias");
+    let op = LayerNorm { eps };
+    let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
+    Tensor::from_dispatch(Dispatch::fused3(op, x, weight, bias))
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Rotary position embedding.
 
 use burn::Tensor;
+use burn::backend::Dispatch;
 
+use crate::flex::{Fused, Rotary, is_fused};
 use crate::portable;
 
 /// Rotates each head by its position, with the halves of a head paired as in Hugging Face's Llama
@@ -15,7 +17,17 @@ use crate::portable;
 /// - cos, sin: `[tokens, dim / 2]`, one row per token
 #[must_use]
 pub fn rotary(x: Tensor<2>, cos: Tensor<2>, sin: Tensor<2>, heads: usize) -> Tensor<2> {
-    portable::rotary(x, cos, sin, heads)
+    if !is_fused(&x) {
+        return portable::rotary(x, cos, sin, heads);
+    }
+    let [tokens, features] = x.dims();
+    assert!(heads > 0 && features % (2 * heads) == 0, "rotary: {features} over {heads} heads");
+    let angles = [tokens, features / heads / 2];
+    assert_eq!(cos.dims(), angles, "rotary: shape of cos");
+    assert_eq!(sin.dims(), angles, "rotary: shape of sin");
+    let (x, cos, sin) =
+        (x.into_dispatch(), cos.detach().into_dispatch(), sin.detach().into_dispatch());
+    Tensor::from_dispatch(Dispatch::fused3(Rotary { heads }, x, cos, sin))
 }
 
 #[cfg(test)]

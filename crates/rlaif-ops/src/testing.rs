@@ -50,8 +50,11 @@ pub(crate) fn value_and_grads(
     let out = f(&leaves);
     let [rows, cols] = out.dims();
     let grads = (out.clone() * matrix(99, rows, cols)).sum().backward();
-    let grads =
-        leaves.iter().zip(tracked).map(|(x, &t)| t.then(|| numbers(&x.grad(&grads).unwrap())));
+    // An input the portable form never reads has no gradient there: that is a gradient of zeros.
+    let grad = |x: &Tensor<2>| {
+        x.grad(&grads).map_or_else(|| vec![0.0; x.shape().num_elements()], |g| numbers(&g))
+    };
+    let grads = leaves.iter().zip(tracked).map(|(x, &t)| t.then(|| grad(x)));
     (numbers(&out), grads.collect())
 }
 
@@ -67,16 +70,21 @@ pub(crate) fn check(
     let (expected, expected_grads) = value_and_grads(inputs, &all, &portable);
     assert!(distance(&value, &expected) < 1e-4, "value: {}", distance(&value, &expected));
     let plain = numbers(&fused(inputs));
-    assert_eq!(plain, value, "value without autodiff");
+    let d = distance(&plain, &value);
+    assert!(d < 1e-6, "value without autodiff: {d}");
     for (i, (a, b)) in grads.iter().zip(&expected_grads).enumerate() {
         let d = distance(a.as_ref().unwrap(), b.as_ref().unwrap());
         assert!(d < 1e-4, "gradient {i}: {d}");
     }
     // One tracked input at a time gives the same gradient.
     for i in 0..inputs.len() {
+        if grads[i].iter().flatten().all(|g| *g == 0.0) {
+            continue; // not part of the graph at all
+        }
         let only: Vec<bool> = (0..inputs.len()).map(|j| j == i).collect();
         let (_, single) = value_and_grads(inputs, &only, &fused);
-        assert_eq!(single[i], grads[i], "gradient {i} alone");
+        let d = distance(single[i].as_ref().unwrap(), grads[i].as_ref().unwrap());
+        assert!(d < 1e-6, "gradient {i} alone: {d}");
     }
     for (i, grad) in grads.iter().enumerate() {
         finite_difference(inputs, i, grad.as_ref().unwrap(), &portable);

@@ -1,0 +1,139 @@
+//! Element-wise activations: one pass over the inputs, on all threads where they are large.
+#![expect(clippy::inline_always, reason = "kernels are compiled inside each vector width")]
+
+use rayon::prelude::*;
+
+use super::buffer::{Buffer, dense, size, tensor, values};
+use super::extension::Operation;
+use super::math::{exp, madd, normal_cdf, sigmoid};
+use crate::simd::wide;
+
+/// Elements one task handles.
+const CHUNK: usize = 1 << 14;
+
+/// `silu(gate) · up`.
+#[derive(Clone, Debug)]
+pub(crate) struct Swiglu;
+
+impl Operation<2> for Swiglu {
+    type Saved = [Buffer; 2];
+
+    fn forward(&self, inputs: [Buffer; 2], _needs: [bool; 2]) -> (Buffer, Self::Saved) {
+        let [gate, up] = inputs.map(dense);
+        let mut out = vec![0.0; values(&gate).len()];
+        out.par_chunks_mut(CHUNK)
+            .zip(values(&gate).par_chunks(CHUNK).zip(values(&up).par_chunks(CHUNK)))
+            .for_each(|(out, (gate, up))| wide!(swiglu(gate, up, out)));
+        (tensor(out, size(&gate)), [gate, up])
+    }
+
+    fn backward(
+        self,
+        [gate, up]: Self::Saved,
+        grad: Buffer,
+        _needs: [bool; 2],
+    ) -> [Option<Buffer>; 2] {
+        let grad = dense(grad);
+        let mut d_gate = vec![0.0; values(&gate).len()];
+        let mut d_up = vec![0.0; d_gate.len()];
+        d_gate
+            .par_chunks_mut(CHUNK)
+            .zip(d_up.par_chunks_mut(CHUNK))
+            .zip(values(&gate).par_chunks(CHUNK).zip(values(&up).par_chunks(CHUNK)))
+            .zip(values(&grad).par_chunks(CHUNK))
+            .for_each(|(((d_gate, d_up), (gate, up)), grad)| {
+                wide!(swiglu_grad(gate, up, grad, d_gate, d_up));
+            });
+        let shape = size(&gate);
+        [Some(tensor(d_gate, shape)), Some(tensor(d_up, shape))]
+    }
+}
+
+#[inline(always)]
+fn swiglu<const FMA: bool, const L: usize>((gate, up, out): (&[f32], &[f32], &mut [f32])) {
+    for ((out, g), u) in out.iter_mut().zip(gate).zip(up) {
+        *out = g * sigmoid::<FMA>(*g) * u;
+    }
+}
+
+#[inline(always)]
+fn swiglu_grad<const FMA: bool, const L: usize>(
+    (gate, up, grad, d_gate, d_up): (&[f32], &[f32], &[f32], &mut [f32], &mut [f32]),
+) {
+    for ((((g, u), dy), dg), du) in gate.iter().zip(up).zip(grad).zip(d_gate).zip(d_up) {
+        let s = sigmoid::<FMA>(*g);
+        let silu = g * s;
+        *du = dy * silu;
+        // d silu / dg = s (1 + g (1 - s))
+        *dg = dy * u * madd::<FMA>(silu, 1.0 - s, s);
+    }
+}
+
+/// An activation of one input.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Activation {
+    /// `x Φ(x)`.
+    Gelu,
+    /// `x sigmoid(1.702 x)`.
+    QuickGelu,
+}
+
+impl Operation<1> for Activation {
+    type Saved = Buffer;
+
+    fn forward(&self, inputs: [Buffer; 1], _needs: [bool; 1]) -> (Buffer, Self::Saved) {
+        let [x] = inputs.map(dense);
+        let mut out = vec![0.0; values(&x).len()];
+        out.par_chunks_mut(CHUNK).zip(values(&x).par_chunks(CHUNK)).for_each(
+            |(out, x)| match self {
+                Self::Gelu => wide!(gelu(x, out)),
+                Self::QuickGelu => wide!(quick_gelu(x, out)),
+            },
+        );
+        (tensor(out, size(&x)), x)
+    }
+
+    fn backward(self, x: Buffer, grad: Buffer, _needs: [bool; 1]) -> [Option<Buffer>; 1] {
+        let grad = dense(grad);
+        let mut out = vec![0.0; values(&x).len()];
+        out.par_chunks_mut(CHUNK)
+            .zip(values(&x).par_chunks(CHUNK).zip(values(&grad).par_chunks(CHUNK)))
+            .for_each(|(out, (x, grad))| match self {
+                Self::Gelu => wide!(gelu_grad(x, grad, out)),
+                Self::QuickGelu => wide!(quick_gelu_grad(x, grad, out)),
+            });
+        [Some(tensor(out, size(&x)))]
+    }
+}
+
+#[inline(always)]
+fn gelu<const FMA: bool, const L: usize>((x, out): (&[f32], &mut [f32])) {
+    for (out, x) in out.iter_mut().zip(x) {
+        *out = x * normal_cdf::<FMA>(*x);
+    }
+}
+
+#[inline(always)]
+fn gelu_grad<const FMA: bool, const L: usize>((x, grad, out): (&[f32], &[f32], &mut [f32])) {
+    /// `1 / √(2π)`, the height of the normal density.
+    const PEAK: f32 = 0.398_942_28;
+    for ((out, x), dy) in out.iter_mut().zip(x).zip(grad) {
+        let density = PEAK * exp::<FMA>(-0.5 * x * x);
+        *out = dy * madd::<FMA>(*x, density, normal_cdf::<FMA>(*x));
+    }
+}
+
+#[inline(always)]
+fn quick_gelu<const FMA: bool, const L: usize>((x, out): (&[f32], &mut [f32])) {
+    for (out, x) in out.iter_mut().zip(x) {
+        *out = x * sigmoid::<FMA>(1.702 * x);
+    }
+}
+
+#[inline(always)]
+fn quick_gelu_grad<const FMA: bool, const L: usize>((x, grad, out): (&[f32], &[f32], &mut [f32])) {
+    for ((out, x), dy) in out.iter_mut().zip(x).zip(grad) {
+        let s = sigmoid::<FMA>(1.702 * x);
+        *out = dy * s * madd::<FMA>(1.702 * x, 1.0 - s, 1.0);
+    }
+}
