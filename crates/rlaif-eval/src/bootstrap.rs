@@ -14,7 +14,9 @@
 //!
 //! Where every cluster has the same mean, resampling shows no spread at all and would claim
 //! certainty (8 of 8 right: `[1, 1]`). [`Bootstrap::share`] then gives the Wilson score interval
-//! (Wilson 1927) with `C` as the sample size.
+//! (Wilson 1927) with `C` as the sample size, and [`Bootstrap::difference`] what follows from it:
+//! of all videos a share of up to `z² / (C + z²)` (Wilson's upper bound after 0 of `C`) may be
+//! unlike those seen, and differ by anything in `-1..=1`.
 
 use std::collections::HashMap;
 
@@ -108,13 +110,33 @@ impl Bootstrap {
     #[must_use]
     pub fn share(&self, clusters: &[Cluster]) -> Option<Interval> {
         let estimate = mean(clusters)?;
-        let spread = |c: &Cluster| (c.sum / c.n as f64 - estimate).abs() > 1e-12;
-        if clusters.iter().any(spread) {
-            self.interval(clusters)
-        } else {
-            Some(wilson(estimate, clusters.len()))
+        if show_no_spread(clusters, estimate) {
+            return Some(wilson(estimate, clusters.len()));
         }
+        self.interval(clusters)
     }
+
+    /// Interval of the mean of differences of shares, that is of values in `-1..=1`; a wide one
+    /// where the clusters show no spread (see the [module](self)). `None` without clusters.
+    #[must_use]
+    pub fn difference(&self, clusters: &[Cluster]) -> Option<Interval> {
+        let estimate = mean(clusters)?;
+        if show_no_spread(clusters, estimate) {
+            return Some(unanimous(estimate, clusters.len()));
+        }
+        self.interval(clusters)
+    }
+}
+
+/// The interval of a difference that all of `n` videos agree on, see the [module](self).
+fn unanimous(difference: f64, n: usize) -> Interval {
+    let [like_these, _] = wilson(1.0, n);
+    let centre = like_these * difference;
+    [centre - (1.0 - like_these), centre + (1.0 - like_these)]
+}
+
+fn show_no_spread(clusters: &[Cluster], estimate: f64) -> bool {
+    clusters.iter().all(|c| (c.sum / c.n as f64 - estimate).abs() < 1e-12)
 }
 
 /// Wilson's 95 % score interval of a share `p` seen in `n` independent trials, `n` at least 1.
@@ -209,6 +231,19 @@ mod tests {
         // One video with 3 of 4 right says little, whatever the bootstrap thinks.
         let [lo, hi] = Bootstrap::default().share(&[Cluster { sum: 3.0, n: 4 }]).unwrap();
         assert!(lo < 0.25 && hi > 0.9, "[{lo}, {hi}]");
+    }
+
+    #[test]
+    fn a_unanimous_difference_is_not_certain() {
+        let difference =
+            |d: f64, n| Bootstrap::default().difference(&singles(&vec![d; n])).unwrap();
+        // One video: w = 1 / (1 + z²) = 0.2065, so d = 1 gives [2w - 1, 1].
+        close(difference(1.0, 1), [-0.586_9, 1.0], 1e-4);
+        close(difference(-1.0, 1), [-1.0, 0.586_9], 1e-4);
+        // No change in 100 videos: up to z² / (100 + z²) = 3.7 % may change either way.
+        close(difference(0.0, 100), [-0.037, 0.037], 1e-4);
+        let mixed = singles(&[1.0, 0.0, -1.0, 1.0]);
+        assert_eq!(Bootstrap::default().difference(&mixed), Bootstrap::default().interval(&mixed));
     }
 
     #[test]

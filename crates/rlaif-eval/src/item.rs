@@ -191,18 +191,13 @@ impl ItemResult {
     /// Grades an open-ended answer against a reference, where there is one.
     #[must_use]
     pub fn open_ended(head: ItemHead, answer_text: String, reference: Option<String>) -> Self {
-        let against = |grade: fn(&str, &str) -> f64| {
-            reference.as_deref().map(|reference| grade(&answer_text, reference))
-        };
-        let matches = |grade: fn(&str, &str) -> bool| {
-            reference.as_deref().map(|reference| grade(&answer_text, reference))
-        };
+        let against = reference.as_deref();
         ItemResult {
-            exact_match: matches(text::exact_match),
-            normalised_match: matches(text::normalised_match),
-            token_f1: against(text::token_f1),
-            rouge_l: against(text::rouge_l),
-            reference: reference.clone(),
+            exact_match: against.map(|wanted| text::exact_match(&answer_text, wanted)),
+            normalised_match: against.map(|wanted| text::normalised_match(&answer_text, wanted)),
+            token_f1: against.map(|wanted| text::token_f1(&answer_text, wanted)),
+            rouge_l: against.map(|wanted| text::rouge_l(&answer_text, wanted)),
+            reference,
             ..ItemResult::ungraded(head, answer_text)
         }
     }

@@ -19,24 +19,36 @@
 //! Accuracies and other shares are fractions in `0..=1` everywhere; only [`gain::Gain`] speaks in
 //! percentage points, and its field names say so.
 
+#![expect(
+    clippy::doc_markdown,
+    reason = "McNemar, SQuAD and other names of people and data sets are no code"
+)]
+
 pub mod bootstrap;
+mod format;
 pub mod gain;
+pub mod html;
 
 pub mod item;
 pub mod letter;
 pub mod measure;
 pub mod metrics;
+mod pair;
 pub mod report;
 pub mod summary;
+pub mod table;
 
 pub mod text;
 
 pub use bootstrap::Bootstrap;
-pub use gain::{Gain, Gains, PairError, paired_gain};
+pub use gain::{Gain, Gains, paired_gain};
+pub use html::HtmlReport;
 
 pub use item::{ItemError, ItemHead, ItemKind, ItemResult};
 pub use letter::{LetterPick, extract_letter};
 pub use measure::Measure;
 pub use metrics::{MetricsError, MetricsLog};
+pub use pair::PairError;
 pub use report::{CategoryResult, Estimate, EvalReport, ReportError, Section};
 pub use summary::{RunFacts, Summary};
+pub use table::{render_reports, render_summary};

@@ -1,0 +1,151 @@
+//! What was gained, as tables: by category, each gain drawn on one axis around zero, and by every
+//! measure that was taken.
+
+use maud::{Markup, html};
+
+use super::scale::Scale;
+use super::{KINDS, direction};
+use crate::format::{p_value, percent, percent_interval, points, points_interval, words};
+use crate::gain::{Gain, Gains};
+use crate::measure::Measure;
+use crate::report::EvalReport;
+
+pub(super) fn section(gains: &[Gains], evals: &[EvalReport]) -> Markup {
+    html! {
+        @for pair in gains {
+            section {
+                h2 { "Gain of " bdi { (pair.after) } " over " bdi { (pair.before) } }
+                p.note {
+                    "Percentage points on the same questions, with 95 % intervals from a paired \
+                     bootstrap over videos; coloured where the interval excludes zero. p: McNemar, \
+                     exact. Intervals and p-values are not corrected for the number of categories."
+                }
+                @for (kind, title) in KINDS {
+                    @if let Some(gain) = pair.of(kind) { (by_category(title, gain)) }
+                }
+            }
+        }
+        @if !evals.is_empty() {
+            section {
+                h2 { "All measures" }
+                (all_measures(gains, evals))
+            }
+        }
+    }
+}
+
+fn by_category(title: &str, gain: &Gain) -> Markup {
+    let rows: Vec<(String, &Gain, bool)> =
+        std::iter::once(("All questions".to_owned(), gain, true))
+            .chain(gain.by_category.iter().map(|(name, gain)| (words(name), gain, false)))
+            .collect();
+    let all = || rows.iter().map(|(_, gain, _)| *gain);
+    let lo = all().map(|g| g.ci95[0].min(g.points)).fold(0.0, f64::min);
+    let hi = all().map(|g| g.ci95[1].max(g.points)).fold(0.0, f64::max);
+    let margin = 0.03 * (hi - lo);
+    let scale = Scale::new(lo - margin, hi + margin, 4, false);
+    html! {
+        h3 { (title) span.soft { ", " (gain.measure.label()) } }
+        div.scroll {
+            table {
+                thead {
+                    tr {
+                        th { "category" } th.num { "n" } th.num { "points" }
+                        th.num { "95 % interval" } th.forest-head { (forest_axis(&scale)) }
+                        th.num { "won" } th.num { "lost" } th.num { "p" }
+                    }
+                }
+                tbody {
+                    @for (name, gain, total) in &rows {
+                        tr.total[*total] {
+                            td { (name) }
+                            td.num { (gain.n) }
+                            td.num.(direction(gain)) { b { (points(gain.points)) } }
+                            td.num.soft { (points_interval(gain.ci95)) }
+                            td.forest { (forest(gain, &scale)) }
+                            td.num { (gain.wins) }
+                            td.num { (gain.losses) }
+                            td.num { (gain.mcnemar_p.map_or("–".to_owned(), p_value)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn place(scale: &Scale, value: f64) -> String {
+    format!("{:.2}%", 100.0 * scale.place(value))
+}
+
+fn forest(gain: &Gain, scale: &Scale) -> Markup {
+    let at = |value| place(scale, value);
+    html! {
+        svg width="100%" height="18" role="img" aria-label={ (points(gain.points)) " points" } {
+            @for tick in &scale.ticks {
+                line.grid x1=(at(*tick)) x2=(at(*tick)) y1="0" y2="18" {}
+            }
+            line.zero x1=(at(0.0)) x2=(at(0.0)) y1="0" y2="18" {}
+            g.(direction(gain)) {
+                line.span x1=(at(gain.ci95[0])) x2=(at(gain.ci95[1])) y1="9" y2="9" {}
+                circle.dot cx=(at(gain.points)) cy="9" r="4" {}
+            }
+        }
+    }
+}
+
+fn forest_axis(scale: &Scale) -> Markup {
+    html! {
+        svg width="100%" height="14" role="img" aria-label="axis of gains in percentage points" {
+            @for tick in &scale.ticks {
+                text.tick x=(place(scale, *tick)) y="11" text-anchor="middle" {
+                    @if *tick > 0.0 { "+" } (scale.label(*tick))
+                }
+            }
+        }
+    }
+}
+
+fn all_measures(gains: &[Gains], evals: &[EvalReport]) -> Markup {
+    let estimate = |eval: &EvalReport, measure: Measure| {
+        KINDS.into_iter().find_map(|(kind, _)| eval.section(kind)?.measures.get(&measure).copied())
+    };
+    let taken = |measure: &Measure| evals.iter().any(|eval| estimate(eval, *measure).is_some());
+    html! {
+        p.note { "Means in percent with 95 % intervals." }
+        div.scroll {
+            table {
+                thead {
+                    tr {
+                        th { "measure" }
+                        @for eval in evals { th.num colspan="2" { bdi { (eval.name) } } }
+                        @for pair in gains {
+                            th.num colspan="2" {
+                                "gain " span.soft { bdi { (pair.after) } " over " bdi { (pair.before) } }
+                            }
+                        }
+                    }
+                }
+                tbody {
+                    @for measure in Measure::ALL.into_iter().filter(taken) {
+                        tr {
+                            td { (measure.label()) }
+                            @for eval in evals {
+                                @if let Some(estimate) = estimate(eval, measure) {
+                                    td.num { b { (percent(estimate.mean)) } }
+                                    td.num.soft { (percent_interval(estimate.ci95)) }
+                                } @else { td.num { "–" } td {} }
+                            }
+                            @for pair in gains {
+                                @if let Some(gain) = pair.measures.get(&measure) {
+                                    td.num.(direction(gain)) { b { (points(gain.points)) } }
+                                    td.num.soft { (points_interval(gain.ci95)) }
+                                } @else { td.num { "–" } td {} }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
