@@ -1,0 +1,525 @@
+//! CLIP-style preprocessing: pad, resize, crop, rescale, normalise, as `transformers` does it.
+//!
+//! ```text
+//! pixel[c, y, x] = (u8[y, x, c] * rescale_factor - image_mean[c]) / image_std[c]
+//! ```
+//!
+//! Source: `transformers` 5, `CLIPImageProcessorPil` and `LlavaImageProcessorPil` (the Pillow
+//! backend; what every release before 5 calls `CLIPImageProcessor`), and LLaVA's
+//! `expand2square` for `image_aspect_ratio = "pad"`. The 8-bit steps are equal to the bit; the
+//! default torchvision backend of release 5 differs from both in one value of two hundred by 1/255.
+
+use std::path::PathBuf;
+
+use rlaif_data::{Clip, Frame, Pixels};
+
+use crate::{
+    digest::digest_parts,
+    resample::{Filter, resize},
+    sampling::count,
+};
+
+/// Pixels of one frame, at most, at any step: 2^26, as 8192 x 8192.
+pub const FRAME_PIXELS_LIMIT: u64 = 1 << 26;
+
+/// CLIP's mean of the channels red, green, blue, in `0..=1`.
+pub const CLIP_MEAN: [f64; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
+/// CLIP's standard deviation of the channels.
+pub const CLIP_STD: [f64; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
+
+/// Why a preprocessor could not be read or applied.
+#[derive(Debug, thiserror::Error)]
+pub enum PreprocessError {
+    /// The file could not be read or written.
+    #[error("cannot access `{}`; check the path and its permissions", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The folder has neither file that could hold the settings.
+    #[error(
+        "`{}` holds neither `preprocessor_config.json` nor a `processor_config.json` with an \
+         `image_processor`; save the image processor there, or point to the checkpoint's folder",
+        path.display()
+    )]
+    NoConfig {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The file is no JSON object.
+    #[error("`{}` is not a JSON object; save it again with `save_pretrained`", path.display())]
+    NotJson {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said, where it was the parser.
+        source: Option<serde_json::Error>,
+    },
+    /// A field has a value that cannot be used.
+    #[error("`{}`: `{field}` must be {expected}, got `{got}`", path.display())]
+    Field {
+        /// The file.
+        path: PathBuf,
+        /// The JSON key.
+        field: &'static str,
+        /// What would do.
+        expected: String,
+        /// What stands there.
+        got: String,
+    },
+    /// There is nothing to preprocess.
+    #[error("the clip holds no frames; sample at least one")]
+    NoFrames,
+    /// A frame's buffer does not match its size, or a side is 0.
+    #[error("frame {frame} says {width} x {height} but holds {bytes} bytes")]
+    BadFrame {
+        /// Index of the frame.
+        frame: usize,
+        /// Pixels in a row.
+        width: u32,
+        /// Rows.
+        height: u32,
+        /// Length of the buffer.
+        bytes: usize,
+    },
+    /// A step would make a frame of too many pixels.
+    #[error(
+        "a frame of {width} x {height} pixels would be needed on the way, above the limit of \
+         {FRAME_PIXELS_LIMIT}; crop the video or drop its row"
+    )]
+    TooLarge {
+        /// Pixels in a row.
+        width: u64,
+        /// Rows.
+        height: u64,
+    },
+    /// Frames end up with different sizes, which only happens without a crop.
+    #[error(
+        "frame {frame} comes out as {got}, frame 0 as {expected}; set `do_center_crop`, or give \
+         frames of one size"
+    )]
+    MixedSizes {
+        /// Index of the frame that differs.
+        frame: usize,
+        /// Width x height of frame 0.
+        expected: String,
+        /// Width x height of the frame that differs.
+        got: String,
+    },
+}
+
+impl PreprocessError {
+    /// True where the frames are at fault, not the settings.
+    #[must_use]
+    pub fn is_clip_fault(&self) -> bool {
+        matches!(
+            self,
+            PreprocessError::NoFrames
+                | PreprocessError::BadFrame { .. }
+                | PreprocessError::TooLarge { .. }
+                | PreprocessError::MixedSizes { .. }
+        )
+    }
+}
+
+/// The size that frames are resized to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// The shorter side gets this many pixels, the longer one keeps the aspect ratio, truncated.
+    ShortestEdge(u32),
+    /// Both sides as given, whatever the aspect ratio.
+    Exact {
+        /// Rows.
+        height: u32,
+        /// Pixels in a row.
+        width: u32,
+    },
+}
+
+/// The steps between a decoded frame and a vision tower, in the order of the fields.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "the switches of the file, by their names")]
+pub struct Preprocessor {
+    /// Kept for the file: frames are RGB already (transparency was laid on white when decoded).
+    pub do_convert_rgb: bool,
+    /// Pads to a centred square of colour `trunc(255 mean)` first, LLaVA's
+    /// `image_aspect_ratio = "pad"`.
+    pub pad_to_square: bool,
+    /// Whether to resize to `size`.
+    pub do_resize: bool,
+    /// The size to resize to.
+    pub size: Size,
+    /// The filter to resize with.
+    pub resample: Filter,
+    /// Whether to cut `crop_size` out of the middle; smaller frames get black borders.
+    pub do_center_crop: bool,
+    /// Rows and columns of the crop.
+    pub crop_size: (u32, u32),
+    /// Whether to multiply by `rescale_factor`.
+    pub do_rescale: bool,
+    /// Commonly 1/255.
+    pub rescale_factor: f64,
+    /// Whether to subtract the mean and divide by the standard deviation.
+    pub do_normalize: bool,
+    /// Mean of red, green, blue, after rescaling.
+    pub image_mean: [f64; 3],
+    /// Standard deviation of red, green, blue, after rescaling.
+    pub image_std: [f64; 3],
+    /// Keys of the file that mean nothing here, written back as they stood.
+    pub other: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Default for Preprocessor {
+    /// `CLIPImageProcessor()`: 224 pixels.
+    fn default() -> Self {
+        Preprocessor::clip(224)
+    }
+}
+
+impl Preprocessor {
+    /// CLIP's preprocessing at `pixels` a side, without padding: the shorter side is resized with
+    /// the bicubic filter, the middle cropped.
+    #[must_use]
+    pub fn clip(pixels: u32) -> Self {
+        Preprocessor {
+            do_convert_rgb: true,
+            pad_to_square: false,
+            do_resize: true,
+            size: Size::ShortestEdge(pixels),
+            resample: Filter::Bicubic,
+            do_center_crop: true,
+            crop_size: (pixels, pixels),
+            do_rescale: true,
+            rescale_factor: 1.0 / 255.0,
+            do_normalize: true,
+            image_mean: CLIP_MEAN,
+            image_std: CLIP_STD,
+            other: serde_json::Map::new(),
+        }
+    }
+
+    /// VLM-RLAIF's preprocessing: [`Preprocessor::clip`] at 336 pixels after padding to a square.
+    #[must_use]
+    pub fn vlm_rlaif() -> Self {
+        Preprocessor { pad_to_square: true, ..Preprocessor::clip(336) }
+    }
+
+    /// Runs the steps on 8-bit pixels: pad, resize, crop.
+    ///
+    /// # Errors
+    ///
+    /// [`PreprocessError::BadFrame`] (as frame 0) or [`PreprocessError::TooLarge`].
+    pub fn frame(&self, frame: &Frame) -> Result<Frame, PreprocessError> {
+        let bytes = u64::from(frame.width) * u64::from(frame.height) * 3;
+        if bytes == 0 || frame.rgb.len() as u64 != bytes {
+            return Err(PreprocessError::BadFrame {
+                frame: 0,
+                width: frame.width,
+                height: frame.height,
+                bytes: frame.rgb.len(),
+            });
+        }
+        let mut frame = std::borrow::Cow::Borrowed(frame);
+        if self.pad_to_square && frame.width != frame.height {
+            let side = u64::from(frame.width.max(frame.height));
+            within_limit(side, side)?;
+            frame = std::borrow::Cow::Owned(pad_to_square(&frame, self.padding_color()));
+        }
+        if self.do_resize {
+            let (width, height) = self.resized(frame.width, frame.height);
+            let (width, height) = within_limit(width, height)?;
+            // One pass runs before the other: their common size counts, too.
+            within_limit(width.into(), frame.height.into())?;
+            frame = std::borrow::Cow::Owned(resize(&frame, width, height, self.resample));
+        }
+        if self.do_center_crop {
+            let (height, width) = self.crop_size;
+            within_limit(width.into(), height.into())?;
+            frame = std::borrow::Cow::Owned(center_crop(&frame, width, height));
+        }
+        Ok(frame.into_owned())
+    }
+
+    /// Turns a clip into input for a vision tower, `[F, 3, H, W]`.
+    ///
+    /// # Errors
+    ///
+    /// [`PreprocessError::NoFrames`], [`PreprocessError::BadFrame`],
+    /// [`PreprocessError::TooLarge`] or [`PreprocessError::MixedSizes`].
+    pub fn apply(&self, clip: &Clip) -> Result<Pixels, PreprocessError> {
+        let mut frames = Vec::with_capacity(clip.frames.len());
+        for (index, frame) in clip.frames.iter().enumerate() {
+            frames.push(self.frame(frame).map_err(|error| at_frame(error, index))?);
+        }
+        self.normalize(&frames, &clip.digest)
+    }
+
+    /// Rescales, normalises and lays out frames that went through [`Preprocessor::frame`].
+    pub(crate) fn normalize(
+        &self,
+        frames: &[Frame],
+        clip_digest: &str,
+    ) -> Result<Pixels, PreprocessError> {
+        let first = frames.first().ok_or(PreprocessError::NoFrames)?;
+        let (width, height) = (first.width, first.height);
+        let tables: [[f32; 256]; 3] = std::array::from_fn(|channel| self.table(channel));
+        let area = width as usize * height as usize;
+        let mut values = Vec::with_capacity(frames.len() * 3 * area);
+        for (index, frame) in frames.iter().enumerate() {
+            if (frame.width, frame.height) != (width, height) {
+                return Err(PreprocessError::MixedSizes {
+                    frame: index,
+                    expected: format!("{width} x {height}"),
+                    got: format!("{} x {}", frame.width, frame.height),
+                });
+            }
+            for (channel, table) in tables.iter().enumerate() {
+                let bytes = frame.rgb.iter().skip(channel).step_by(3);
+                values.extend(bytes.map(|byte| table[usize::from(*byte)]));
+            }
+        }
+        Ok(Pixels {
+            frames: frames.len(),
+            height: height as usize,
+            width: width as usize,
+            values,
+            digest: self.pixels_digest(clip_digest),
+        })
+    }
+
+    /// Digest of the steps and of a clip's digest: [`Pixels::digest`] of what [`apply`] makes of
+    /// that clip, without making it.
+    ///
+    /// [`apply`]: Preprocessor::apply
+    #[must_use]
+    pub fn pixels_digest(&self, clip_digest: &str) -> String {
+        let mut steps = self.known_fields();
+        // Steps that are off have no effect, and RGB is no step: they must not split the cache.
+        for (switch, keys) in [
+            ("do_resize", &["size", "resample"][..]),
+            ("do_center_crop", &["crop_size"]),
+            ("do_rescale", &["rescale_factor"]),
+            ("do_normalize", &["image_std"]),
+            ("do_convert_rgb", &["do_convert_rgb"]),
+        ] {
+            if switch == "do_convert_rgb" || steps[switch] == false {
+                for key in keys {
+                    steps.remove(*key);
+                }
+            }
+        }
+        if !self.do_normalize && !self.pad_to_square {
+            steps.remove("image_mean");
+        }
+        // Sorted, whatever order the JSON library keeps its maps in.
+        let mut lines: Vec<String> =
+            steps.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        lines.sort();
+        digest_parts(&["rlaif-video/pixels/1", clip_digest, &lines.join("\n")])
+    }
+
+    /// Width and height after the resize step, for a frame of the given size.
+    fn resized(&self, width: u32, height: u32) -> (u64, u64) {
+        match self.size {
+            Size::Exact { height, width } => (width.into(), height.into()),
+            Size::ShortestEdge(edge) => {
+                let (short, long) = (width.min(height), width.max(height));
+                // Python: int(size * long / short).
+                let long = count(f64::from(edge) * f64::from(long) / f64::from(short)) as u64;
+                if width <= height { (edge.into(), long) } else { (long, edge.into()) }
+            }
+        }
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "float casts saturate: a mean outside 0..=1 gives black or white"
+    )]
+    fn padding_color(&self) -> [u8; 3] {
+        self.image_mean.map(|mean| (mean * 255.0) as u8)
+    }
+
+    /// What each byte of a channel becomes, in the precision and order of the Pillow backend:
+    /// rescaling in f64 rounded to f32, normalising in f32.
+    #[expect(clippy::cast_possible_truncation, reason = "rounding to f32 is the point")]
+    fn table(&self, channel: usize) -> [f32; 256] {
+        let (mean, std) = (self.image_mean[channel] as f32, self.image_std[channel] as f32);
+        std::array::from_fn(|byte| {
+            let value = byte as f64;
+            let value = if self.do_rescale { value * self.rescale_factor } else { value } as f32;
+            if self.do_normalize { (value - mean) / std } else { value }
+        })
+    }
+}
+
+/// Gives an error of [`Preprocessor::frame`] the index of the frame.
+pub(crate) fn at_frame(error: PreprocessError, index: usize) -> PreprocessError {
+    match error {
+        PreprocessError::BadFrame { width, height, bytes, .. } => {
+            PreprocessError::BadFrame { frame: index, width, height, bytes }
+        }
+        other => other,
+    }
+}
+
+fn within_limit(width: u64, height: u64) -> Result<(u32, u32), PreprocessError> {
+    let too_large = PreprocessError::TooLarge { width, height };
+    match (u32::try_from(width), u32::try_from(height)) {
+        (Ok(w), Ok(h)) if width.saturating_mul(height) <= FRAME_PIXELS_LIMIT => Ok((w, h)),
+        _ => Err(too_large),
+    }
+}
+
+/// The frame in the middle of a square as wide as its longer side; the odd pixel of border goes
+/// below or to the right.
+fn pad_to_square(frame: &Frame, color: [u8; 3]) -> Frame {
+    let side = frame.width.max(frame.height);
+    let (left, top) = ((side - frame.width) / 2, (side - frame.height) / 2);
+    let mut square = Frame { width: side, height: side, rgb: Vec::new() };
+    square.rgb = color.repeat(side as usize * side as usize);
+    paste(frame, &mut square, i64::from(left), i64::from(top));
+    square
+}
+
+/// `transformers`' centre crop: a frame smaller than the crop lies in the middle of black, the
+/// odd pixel of border above or to the left.
+fn center_crop(frame: &Frame, width: u32, height: u32) -> Frame {
+    // Where the crop's corner lies in the frame, rounded towards minus infinity.
+    let corner = |old: u32, new: u32| (i64::from(old) - i64::from(new)).div_euclid(2);
+    let mut crop = Frame { width, height, rgb: vec![0; width as usize * height as usize * 3] };
+    let (left, top) = (corner(frame.width, width), corner(frame.height, height));
+    paste(frame, &mut crop, -left, -top);
+    crop
+}
+
+/// Copies the part of `source` that lies on `target` when its corner is put at (left, top).
+fn paste(source: &Frame, target: &mut Frame, left: i64, top: i64) {
+    // Both frames are below 2^26 pixels, so that the casts below are of small numbers.
+    let span = |offset: i64, source: u32, target: u32| -> (usize, usize, usize) {
+        let from = (-offset).clamp(0, i64::from(source));
+        let to = (i64::from(target) - offset).clamp(from, i64::from(source));
+        let place = |value: i64| usize::try_from(value).unwrap_or(0);
+        (place(from), place(to), place(from + offset))
+    };
+    let (x_from, x_to, x_place) = span(left, source.width, target.width);
+    let (y_from, y_to, y_place) = span(top, source.height, target.height);
+    let bytes = (x_to - x_from) * 3;
+    for row in 0..y_to - y_from {
+        let from = ((y_from + row) * source.width as usize + x_from) * 3;
+        let to = ((y_place + row) * target.width as usize + x_place) * 3;
+        target.rgb[to..to + bytes].copy_from_slice(&source.rgb[from..from + bytes]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clip(width: u32, height: u32, rgb: Vec<u8>) -> Clip {
+        let frame = Frame { width, height, rgb };
+        Clip { frames: vec![frame], timestamps: vec![0.0], digest: "d".to_owned() }
+    }
+
+    fn bare() -> Preprocessor {
+        Preprocessor {
+            do_resize: false,
+            do_center_crop: false,
+            do_rescale: false,
+            do_normalize: false,
+            ..Preprocessor::clip(4)
+        }
+    }
+
+    /// Bytes 0, 1, 2 | 3, 4, 5 of two pixels become planes (0, 3), (1, 4), (2, 5).
+    #[test]
+    fn pixels_are_planes() {
+        let pixels = bare().apply(&clip(2, 1, vec![0, 1, 2, 3, 4, 5])).unwrap();
+        assert_eq!((pixels.frames, pixels.height, pixels.width), (1, 1, 2));
+        assert_eq!(pixels.values, [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+    }
+
+    /// (255 / 255 - 0.48145466) / 0.26862954 = 1.9303361; (0 - 0.4578275) / 0.26130258 = -1.7520971.
+    #[test]
+    fn normalises_by_clips_statistics() {
+        let steps = Preprocessor { do_rescale: true, do_normalize: true, ..bare() };
+        let values = steps.apply(&clip(1, 1, vec![255, 0, 0])).unwrap().values;
+        assert!((values[0] - 1.930_336_1).abs() < 1e-6, "{}", values[0]);
+        assert!((values[1] + 1.752_097_1).abs() < 1e-6, "{}", values[1]);
+    }
+
+    #[test]
+    fn pads_in_the_middle_with_the_mean_colour() {
+        let steps = Preprocessor { pad_to_square: true, ..bare() };
+        let frame = Frame { width: 2, height: 5, rgb: vec![9; 30] };
+        let out = steps.frame(&frame).unwrap();
+        assert_eq!((out.width, out.height), (5, 5));
+        // (5 - 2) / 2 = 1 column on the left, 2 on the right.
+        let mean = [122, 116, 104];
+        let row: Vec<[u8; 3]> = vec![mean, [9; 3], [9; 3], mean, mean];
+        assert_eq!(out.rgb, row.concat().repeat(5));
+    }
+
+    /// Python's -1 // 2 is -1: one black column on the left of 3 in 4, none on the right.
+    #[test]
+    fn crops_the_middle_and_pads_what_is_too_small() {
+        let row = |values: &[u8]| Frame {
+            width: u32::try_from(values.len()).unwrap(),
+            height: 1,
+            rgb: values.iter().flat_map(|v| [*v; 3]).collect(),
+        };
+        assert_eq!(center_crop(&row(&[1, 2, 3, 4, 5]), 2, 1), row(&[2, 3]));
+        assert_eq!(center_crop(&row(&[1, 2, 3]), 4, 1), row(&[0, 1, 2, 3]));
+        assert_eq!(center_crop(&row(&[1, 2]), 4, 1), row(&[0, 1, 2, 0]));
+    }
+
+    #[test]
+    fn odd_input_is_an_error_not_a_panic() {
+        let steps = Preprocessor::clip(4);
+        let none = Clip { frames: vec![], ..clip(1, 1, vec![]) };
+        assert!(matches!(steps.apply(&none), Err(PreprocessError::NoFrames)));
+        assert!(matches!(
+            steps.apply(&clip(2, 2, vec![0; 11])),
+            Err(PreprocessError::BadFrame { bytes: 11, .. })
+        ));
+        assert!(matches!(
+            steps.apply(&clip(0, 2, vec![])),
+            Err(PreprocessError::BadFrame { width: 0, .. })
+        ));
+        let sliver = clip(100_000, 1, vec![0; 300_000]);
+        assert!(matches!(
+            Preprocessor::clip(336).apply(&sliver),
+            Err(PreprocessError::TooLarge { .. })
+        ));
+        let mut mixed = clip(2, 2, vec![0; 12]);
+        mixed.frames.push(Frame { width: 1, height: 1, rgb: vec![0; 3] });
+        assert!(matches!(bare().apply(&mixed), Err(PreprocessError::MixedSizes { frame: 1, .. })));
+        assert_eq!(steps.apply(&mixed).unwrap().values.len(), 2 * 3 * 16);
+    }
+
+    #[test]
+    fn digests_follow_what_has_an_effect() {
+        let steps = Preprocessor::clip(8);
+        let digest = steps.pixels_digest("clip");
+        let changed = [
+            Preprocessor { pad_to_square: true, ..steps.clone() },
+            Preprocessor { size: Size::Exact { height: 8, width: 8 }, ..steps.clone() },
+            Preprocessor { resample: Filter::Bilinear, ..steps.clone() },
+            Preprocessor { crop_size: (8, 7), ..steps.clone() },
+            Preprocessor { rescale_factor: 1.0, ..steps.clone() },
+            Preprocessor { image_mean: [0.5; 3], ..steps.clone() },
+            Preprocessor { image_std: [0.5; 3], ..steps.clone() },
+            Preprocessor { do_normalize: false, ..steps.clone() },
+        ];
+        for other in changed {
+            assert_ne!(other.pixels_digest("clip"), digest, "{other:?}");
+        }
+        assert_ne!(steps.pixels_digest("another clip"), digest);
+        let without_effect = Preprocessor { do_convert_rgb: false, ..steps.clone() };
+        assert_eq!(without_effect.pixels_digest("clip"), digest);
+        let off = Preprocessor { do_resize: false, ..steps.clone() };
+        let off_too = Preprocessor { resample: Filter::Box, ..off.clone() };
+        assert_eq!(off.pixels_digest("clip"), off_too.pixels_digest("clip"));
+    }
+}

@@ -1,0 +1,250 @@
+//! Which frames of a video are looked at.
+//!
+//! ```text
+//! uniform: i_k = trunc(k (n - 1) / (F - 1)),  k = 0 .. F-1      (i_0 = 0 where F = 1)
+//! fps:     i_k = floor(k r / f),              k = 0 .. K-1      K = ceil(n f / r)
+//! ```
+//!
+//! with `n` frames in the video, `F` frames wanted, `r` the video's own average rate and `f` the
+//! wanted one, in frames per second.
+//!
+//! The uniform rule is VLM-RLAIF's (`numpy.linspace(0, n - 1, F, dtype=int)`), evaluated in the
+//! same order of floating-point operations, so that the indices are numpy's to the last bit of
+//! rounding. Where `n < F` indices repeat: the clip always has `F` frames.
+//!
+//! The fps rule takes the frames shown at `0, 1/f, 2/f, ...` seconds, as many as lie within the
+//! video, `K` of them. Where `K` lies outside `min_frames ..= max_frames`, the nearer bound is the
+//! number of frames and they are spread by the uniform rule. Both rules count frames; on a video
+//! of variable frame rate they are even in frames, not in time (the timestamps of the clip stay
+//! true).
+
+use serde::{Deserialize, Serialize};
+
+use crate::VideoError;
+
+/// Frames of one clip, at most: a slip of the pen in a recipe must not fill the memory.
+pub const FRAMES_LIMIT: usize = 4096;
+
+/// How frames are chosen; see the [module](self) for the exact rules.
+///
+/// In a recipe: `{ type = "uniform", frames = 50 }` or `{ type = "fps", fps = 1.0 }`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Sampling {
+    /// A fixed number of frames, first and last included, evenly spread.
+    Uniform {
+        /// Frames `F`, from 1 to [`FRAMES_LIMIT`].
+        frames: usize,
+    },
+    /// A fixed rate, within bounds on the number of frames.
+    Fps {
+        /// Frames a second, above 0.
+        fps: f64,
+        /// Most frames taken. Default 50, VLM-RLAIF's number of frames.
+        #[serde(default = "default_max_frames")]
+        max_frames: usize,
+        /// Fewest frames taken. Default 1.
+        #[serde(default = "default_min_frames")]
+        min_frames: usize,
+    },
+}
+
+fn default_max_frames() -> usize {
+    50
+}
+
+fn default_min_frames() -> usize {
+    1
+}
+
+impl Default for Sampling {
+    /// 50 uniform frames, as VLM-RLAIF samples.
+    fn default() -> Self {
+        Sampling::Uniform { frames: 50 }
+    }
+}
+
+impl Sampling {
+    /// Checks the ranges that the fields' documentation states.
+    ///
+    /// # Errors
+    ///
+    /// [`VideoError::Sampling`] names the field, the range and the value.
+    pub fn validate(&self) -> Result<(), VideoError> {
+        let fail = |text: String| Err(VideoError::Sampling(text));
+        match *self {
+            Sampling::Uniform { frames } if !(1..=FRAMES_LIMIT).contains(&frames) => {
+                fail(format!("`frames` must be in 1..={FRAMES_LIMIT}, got {frames}"))
+            }
+            Sampling::Fps { fps, .. } if !(fps.is_finite() && fps > 0.0) => {
+                fail(format!("`fps` must be above 0, got {fps}"))
+            }
+            Sampling::Fps { max_frames, .. } if !(1..=FRAMES_LIMIT).contains(&max_frames) => {
+                fail(format!("`max_frames` must be in 1..={FRAMES_LIMIT}, got {max_frames}"))
+            }
+            Sampling::Fps { min_frames, max_frames, .. }
+                if !(1..=max_frames).contains(&min_frames) =>
+            {
+                fail(format!(
+                    "`min_frames` must be in 1..={max_frames} (`max_frames`), got {min_frames}"
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Indices of the frames to take from a video of `n` frames at `native_fps`; never
+    /// decreasing, each below `n`, empty only where `n` is 0.
+    ///
+    /// # Errors
+    ///
+    /// [`VideoError::Sampling`] for settings that [`Sampling::validate`] rejects, and for a
+    /// `native_fps` that is not above 0 where the rate matters.
+    pub fn indices(&self, n: usize, native_fps: f64) -> Result<Vec<usize>, VideoError> {
+        self.validate()?;
+        match *self {
+            Sampling::Uniform { frames } => Ok(uniform_indices(n, frames)),
+            Sampling::Fps { fps, max_frames, min_frames } => {
+                if !(native_fps.is_finite() && native_fps > 0.0) {
+                    return Err(VideoError::Sampling(format!(
+                        "the video's own frame rate must be above 0 for sampling by `fps`, got \
+                         {native_fps}"
+                    )));
+                }
+                let wanted = count((n as f64 * fps / native_fps - ROUNDING).ceil()).max(1);
+                let frames = wanted.clamp(min_frames, max_frames);
+                if frames != wanted || n == 0 {
+                    return Ok(uniform_indices(n, frames));
+                }
+                let stride = native_fps / fps;
+                Ok((0..frames)
+                    .map(|k| count((k as f64 * stride + ROUNDING).floor()).min(n - 1))
+                    .collect())
+            }
+        }
+    }
+}
+
+/// Swallows the last bits of `k r / f`, so that 25 fps sampled at 5 takes frame 5, not 4.
+const ROUNDING: f64 = 1e-6;
+
+/// Indices of `frames` frames spread evenly over `n`, numpy's
+/// `linspace(0, n - 1, frames, dtype=int)`; empty where `n` is 0.
+#[must_use]
+pub fn uniform_indices(n: usize, frames: usize) -> Vec<usize> {
+    if n == 0 || frames == 0 {
+        return Vec::new();
+    }
+    let last = n - 1;
+    if frames == 1 {
+        return vec![0];
+    }
+    // numpy: step = stop / div, then arange * step, and the end point set exactly.
+    let step = last as f64 / (frames - 1) as f64;
+    let mut indices: Vec<usize> = (0..frames).map(|k| count(k as f64 * step).min(last)).collect();
+    indices[frames - 1] = last;
+    indices
+}
+
+/// A non-negative float as a count, truncated.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "float casts saturate, and the callers' values are small and not negative"
+)]
+pub(crate) fn count(value: f64) -> usize {
+    value as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// linspace(0, 9, 4) = 0, 3, 6, 9; linspace(0, 2, 5) = 0, 0.5, 1, 1.5, 2, truncated.
+    #[test]
+    fn uniform_truncates_and_repeats() {
+        assert_eq!(uniform_indices(10, 4), [0, 3, 6, 9]);
+        assert_eq!(uniform_indices(3, 5), [0, 0, 1, 1, 2]);
+        assert_eq!(uniform_indices(100, 1), [0]);
+        assert_eq!(uniform_indices(1, 3), [0, 0, 0]);
+        assert_eq!(uniform_indices(0, 3), [0; 0]);
+    }
+
+    /// Printed by `numpy.linspace(0, n - 1, F, dtype=int)`, for pairs where rounding the exact
+    /// quotient down gives another index.
+    #[test]
+    fn uniform_rounds_as_numpy_does() {
+        let golden: Vec<(usize, usize, Vec<usize>)> =
+            serde_json::from_str(include_str!("../tests/fixtures/linspace.json")).unwrap();
+        assert!(golden.len() >= 10);
+        let mut differs = 0;
+        for (n, frames, indices) in golden {
+            assert_eq!(uniform_indices(n, frames), indices, "n = {n}, F = {frames}");
+            let exact: Vec<usize> = (0..frames).map(|k| k * (n - 1) / (frames - 1)).collect();
+            differs += usize::from(exact != indices);
+        }
+        assert!(differs > 0, "the fixture holds no case in which floating point matters");
+    }
+
+    #[test]
+    fn fps_takes_the_frames_shown_at_each_tick() {
+        let at = |fps, n, native| {
+            Sampling::Fps { fps, max_frames: 50, min_frames: 1 }.indices(n, native).unwrap()
+        };
+        assert_eq!(at(5.0, 25, 25.0), [0, 5, 10, 15, 20]);
+        assert_eq!(at(1.0, 70, 30.0), [0, 30, 60]);
+        assert_eq!(at(0.1, 70, 30.0), [0]);
+        assert_eq!(at(2.0, 100, 29.97), [0, 14, 29, 44, 59, 74, 89]);
+        // Faster than the video: frames repeat.
+        assert_eq!(at(20.0, 3, 10.0), [0, 0, 1, 1, 2, 2]);
+    }
+
+    #[test]
+    fn fps_outside_its_bounds_spreads_uniformly() {
+        let sampling = Sampling::Fps { fps: 10.0, max_frames: 4, min_frames: 2 };
+        assert_eq!(sampling.indices(100, 10.0).unwrap(), [0, 33, 66, 99]);
+        assert_eq!(sampling.indices(1, 10.0).unwrap(), [0, 0]);
+    }
+
+    #[test]
+    fn settings_out_of_range_are_named() {
+        for (sampling, field) in [
+            (Sampling::Uniform { frames: 0 }, "`frames`"),
+            (Sampling::Uniform { frames: 1 << 40 }, "`frames`"),
+            (Sampling::Fps { fps: 0.0, max_frames: 5, min_frames: 1 }, "`fps`"),
+            (Sampling::Fps { fps: f64::NAN, max_frames: 5, min_frames: 1 }, "`fps`"),
+            (Sampling::Fps { fps: 1.0, max_frames: 0, min_frames: 1 }, "`max_frames`"),
+            (Sampling::Fps { fps: 1.0, max_frames: 5, min_frames: 6 }, "`min_frames`"),
+        ] {
+            let message = sampling.indices(10, 10.0).unwrap_err().to_string();
+            assert!(message.contains(field), "{message}");
+        }
+    }
+
+    #[test]
+    fn reads_and_writes_the_recipe_form() {
+        let sampling: Sampling = serde_json::from_str(r#"{"type":"fps","fps":2}"#).unwrap();
+        assert_eq!(sampling, Sampling::Fps { fps: 2.0, max_frames: 50, min_frames: 1 });
+        let json = serde_json::to_string(&Sampling::default()).unwrap();
+        assert_eq!(json, r#"{"type":"uniform","frames":50}"#);
+        let error = serde_json::from_str::<Sampling>(r#"{"type":"uniform","frame":5}"#);
+        assert!(error.unwrap_err().to_string().contains("unknown field `frame`"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn indices_never_decrease_and_stay_inside(
+            n in 1_usize..5000, frames in 1_usize..300, fps in 0.01_f64..60.0, native in 0.1_f64..120.0,
+        ) {
+            for sampling in [
+                Sampling::Uniform { frames },
+                Sampling::Fps { fps, max_frames: 300, min_frames: 1 },
+            ] {
+                let indices = sampling.indices(n, native).unwrap();
+                proptest::prop_assert!(!indices.is_empty());
+                proptest::prop_assert!(indices.is_sorted());
+                proptest::prop_assert!(indices.iter().all(|index| *index < n));
+            }
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Tests of rlaif-video against reference implementations and real files.
+
+mod parity;
