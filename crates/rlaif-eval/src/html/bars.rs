@@ -61,7 +61,7 @@ pub(super) fn section(title: &str, kind: ItemKind, evals: &[EvalReport]) -> Mark
                 }
                 (axis())
             }
-            @for (_, eval, section) in &sections { (remarks(eval, section)) }
+            @for (_, eval, section) in &sections { (unread_letters(eval, section)) }
         }
     }
 }
@@ -125,18 +125,13 @@ fn axis() -> Markup {
     }
 }
 
-fn remarks(eval: &EvalReport, section: &Section) -> Markup {
+fn unread_letters(eval: &EvalReport, section: &Section) -> Markup {
+    let (missing, ambiguous) = (section.letters_missing, section.letters_ambiguous);
     html! {
-        @if section.letters_missing + section.letters_ambiguous > 0 {
-            p.note {
-                bdi { (eval.name) } ": " (section.letters_missing) " generated texts name no option and "
-                (section.letters_ambiguous) " name several; by letter they count as wrong."
-            }
-        }
-        @if eval.skipped_clips > 0 {
-            p.note {
-                bdi { (eval.name) } ": " (eval.skipped_clips)
-                " questions are left out because their video could not be read."
+        @if missing + ambiguous > 0 {
+            p.remark {
+                bdi { (eval.name) } ": " (missing) " generated texts name no option and "
+                (ambiguous) " name several; by letter they count as wrong."
             }
         }
     }

@@ -129,7 +129,7 @@ fn answers(answers: &[CardAnswer]) -> Markup {
                         }
                         @if weighed {
                             td.num.(sign(answer.advantage)) {
-                                (answer.advantage.map_or("–".to_owned(), |a| format!("{a:+.2}")))
+                                (answer.advantage.map_or("–".to_owned(), |a| format!("{a:+.2}").replace('-', "−")))
                             }
                         }
                         td {
@@ -188,7 +188,7 @@ mod tests {
         let at = |needle: &str| page.find(needle).unwrap();
         assert!(at("text best") < at("text worse") && at("text worse") < at("text none"));
         assert!(page.contains(r#"<td class="num up">+0.50</td>"#), "{page}");
-        assert!(page.contains(r#"<td class="num down">-0.50</td>"#), "{page}");
+        assert!(page.contains(r#"<td class="num down">−0.50</td>"#), "{page}");
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Training curves as small multiples: one panel a metric, raw values behind their smoothed line.
 //!
-//! The smoothed line is an exponential moving average over records, with the bias of its start
-//! taken out (Kingma and Ba 2015, section 3) and a memory of about a fifteenth of the run:
+//! The smoothed line is a local linear fit (Cleveland 1979) over records, which, unlike a moving
+//! average, neither lags behind a trend nor bends at the ends. At record `t` of `n`:
 //!
 //! ```text
-//! m_t = a m_{t-1} + (1 - a) x_t,  shown: m_t / (1 - a^t),  a = 1 - 15 / n
+//! min over a, b of Σ_s w_s (x_s - a - b (s - t))²,  w_s = 1 - |s - t| / (h + 1),  h = n / 12
 //! ```
+//!
+//! and `a` is drawn, within the range of the values it was fitted to. Long logs are first averaged down to at most a thousand records.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -40,12 +42,15 @@ const KNOWN: [(&str, &str); 16] = [
 const WIDTH: f64 = 320.0;
 const HEIGHT: f64 = 168.0;
 const LEFT: f64 = 46.0;
-const RIGHT: f64 = 8.0;
+const RIGHT: f64 = 12.0;
 const TOP: f64 = 8.0;
 const BOTTOM: f64 = 22.0;
 
 /// Most points that one line draws; longer ones keep the extremes of each stretch.
 const MAX_POINTS: usize = 400;
+
+/// Most records that are smoothed one by one.
+const MAX_SMOOTHED: usize = 1_000;
 
 /// The log of one run.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,8 +102,8 @@ pub(super) fn sections(sections: &[CurveSection]) -> Markup {
             section {
                 h2 { "Training: " (section.title) }
                 p.note {
-                    "Pale: every logged value. Strong: its moving average. The figure beside a \
-                     name is the average at the end."
+                    "Pale: every logged value. Strong: smoothed by a local fit. The figure beside \
+                     a name is its end."
                     @if section.runs.iter().any(|run| run.log.truncated) {
                         " The log ends in half a line, which is left out."
                     }
@@ -119,10 +124,7 @@ fn panel(metric: &str, runs: &[CurveRun]) -> Markup {
     let lines: Vec<Line> =
         runs.iter().enumerate().map(|(i, run)| Line::new(i, &run.log.series(metric))).collect();
     let finite = || lines.iter().flat_map(|line| line.raw.iter()).filter(|(_, y)| y.is_finite());
-    let (mut x_lo, mut x_hi) = (f64::INFINITY, f64::NEG_INFINITY);
-    for (x, _) in finite() {
-        (x_lo, x_hi) = (x_lo.min(*x), x_hi.max(*x));
-    }
+    let (x_lo, x_hi) = extremes(finite().map(|(x, _)| *x));
     if x_lo > x_hi {
         return html! {};
     }
@@ -176,7 +178,7 @@ fn panel(metric: &str, runs: &[CurveRun]) -> Markup {
                     }
                 }
             }
-            @if cut > 0 { p.cut { (cut) " values lie outside the frame" } }
+            @if cut > 0 { p.cut { (cut) @if cut == 1 { " value lies" } @else { " values lie" } " outside the frame" } }
         }
     }
 }
@@ -204,20 +206,46 @@ impl Line {
     }
 }
 
-/// The bias-corrected moving average; a gap in the values is a gap in the line and changes nothing
-/// after it.
+/// The local linear fit of the [module](self); values that are not finite are left out of it.
 fn smooth(raw: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let keep = 1.0 - (15.0 / raw.len().max(1) as f64).min(1.0);
-    let (mut average, mut weight) = (0.0, 0.0);
-    let mut step = |(x, y): &(f64, f64)| {
-        if !y.is_finite() {
-            return (*x, f64::NAN);
+    let points = average_down(raw);
+    let reach = (points.len() / 12).max(2);
+    let fit = |at: usize| {
+        let near = at.saturating_sub(reach)..points.len().min(at + reach + 1);
+        let (mut w0, mut w1, mut w2, mut y0, mut y1) = (0.0, 0.0, 0.0, 0.0, 0.0);
+        for (place, (_, y)) in near.clone().zip(&points[near.clone()]) {
+            let distance = place as f64 - at as f64;
+            let weight = 1.0 - distance.abs() / (reach as f64 + 1.0);
+            w0 += weight;
+            w1 += weight * distance;
+            w2 += weight * distance * distance;
+            y0 += weight * y;
+            y1 += weight * distance * y;
         }
-        average = keep * average + (1.0 - keep) * y;
-        weight = keep * weight + (1.0 - keep);
-        (*x, average / weight)
+        let determinant = w0 * w2 - w1 * w1;
+        // A single point has no slope.
+        let fit = if determinant > 0.0 { (w2 * y0 - w1 * y1) / determinant } else { y0 / w0 };
+        let (lo, hi) = extremes(points[near].iter().map(|(_, y)| *y));
+        fit.max(lo).min(hi)
     };
-    raw.iter().map(&mut step).collect()
+    (0..points.len()).map(|at| (points[at].0, fit(at))).collect()
+}
+
+/// Least and greatest value; infinite and the wrong way round without any.
+fn extremes(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    values.fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), y| (lo.min(y), hi.max(y)))
+}
+
+/// The finite points, averaged over equal stretches so that at most [`MAX_SMOOTHED`] are left.
+fn average_down(raw: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let finite: Vec<(f64, f64)> = raw.iter().copied().filter(|(_, y)| y.is_finite()).collect();
+    let stretch = finite.len().div_ceil(MAX_SMOOTHED).max(1);
+    let mean = |part: &[(f64, f64)]| {
+        let n = part.len() as f64;
+        let (x, y) = part.iter().fold((0.0, 0.0), |(x, y), p| (x + p.0, y + p.1));
+        (x / n, y / n)
+    };
+    finite.chunks(stretch).map(mean).collect()
 }
 
 /// The range of the smoothed lines and of 98 % of the raw values, with a margin, and how many raw
@@ -233,10 +261,8 @@ fn y_range(lines: &[Line]) -> (f64, f64, usize) {
         .flat_map(|line| &line.smooth)
         .map(|(_, y)| *y)
         .filter(|y| y.is_finite());
-    let (mut lo, mut hi) = (f64::INFINITY, f64::NEG_INFINITY);
-    for y in raw.iter().copied().skip(trim).take(raw.len() - 2 * trim).chain(smooth) {
-        (lo, hi) = (lo.min(y), hi.max(y));
-    }
+    let (mut lo, mut hi) =
+        extremes(raw.iter().copied().skip(trim).take(raw.len() - 2 * trim).chain(smooth));
     let margin = 0.06 * (hi - lo);
     // A quantity that is never negative gets no negative axis.
     let floor = if lo >= 0.0 { 0.0 } else { f64::NEG_INFINITY };
@@ -287,17 +313,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn smoothing_starts_unbiased_and_skips_gaps() {
-        let constant: Vec<(f64, f64)> = (0..60).map(|i| (f64::from(i), 2.0)).collect();
-        assert!(smooth(&constant).iter().all(|(_, y)| (y - 2.0).abs() < 1e-12));
-        let mut gap = constant.clone();
+    fn smoothing_keeps_straight_lines_and_halves_noise() {
+        let line: Vec<(f64, f64)> =
+            (0..60).map(|i| (f64::from(i), 2.0 - 0.1 * f64::from(i))).collect();
+        assert!(std::iter::zip(smooth(&line), &line).all(|(s, l)| (s.1 - l.1).abs() < 1e-9));
+        let mut gap = line.clone();
         gap[10].1 = f64::NAN;
-        let smoothed = smooth(&gap);
-        assert!(smoothed[10].1.is_nan() && (smoothed[11].1 - 2.0).abs() < 1e-12);
-        // n = 30, a = 1/2: second value (x1/4 + x2/2) / (3/4) with x1 = 0, x2 = 3 is 2.
-        let mut ramp = vec![(0.0, 0.0), (1.0, 3.0)];
-        ramp.extend((2..30).map(|i| (f64::from(i), 0.0)));
-        assert!((smooth(&ramp)[1].1 - 2.0).abs() < 1e-12);
+        assert_eq!(smooth(&gap).len(), 59);
+        assert!(smooth(&gap).iter().all(|(_, y)| y.is_finite()));
+        let sign = |i: i32| f64::from(1 - 2 * (i % 2));
+        let noisy: Vec<(f64, f64)> = (0..60).map(|i| (f64::from(i), sign(i))).collect();
+        assert!(smooth(&noisy)[5..55].iter().all(|(_, y)| y.abs() < 0.5));
+        // A fit at the edge of a bend overshoots; a quantity that stays above 0 is drawn above 0.
+        let bend: Vec<(f64, f64)> =
+            (0..60).map(|i| (f64::from(i), f64::from(59 - i).powi(2))).collect();
+        assert!(smooth(&bend).iter().all(|(_, y)| *y >= 0.0));
+        assert_eq!(smooth(&[(3.0, 7.0)]), [(3.0, 7.0)]);
+        assert!(smooth(&[]).is_empty());
+    }
+
+    #[test]
+    fn long_logs_are_averaged_before_smoothing() {
+        let long: Vec<(f64, f64)> = (0..2_500).map(|i| (f64::from(i), f64::from(i % 3))).collect();
+        let short = average_down(&long);
+        assert_eq!((short.len(), short[0]), (834, (1.0, 1.0)));
     }
 
     #[test]

@@ -4,8 +4,8 @@
 use maud::{Markup, html};
 
 use super::scale::Scale;
-use super::{KINDS, direction};
-use crate::format::{p_value, percent, percent_interval, points, points_interval, words};
+use super::{KINDS, direction, points, points_interval};
+use crate::format::{p_value, percent, percent_interval, words};
 use crate::gain::{Gain, Gains};
 use crate::measure::Measure;
 use crate::report::EvalReport;
@@ -29,6 +29,12 @@ pub(super) fn section(gains: &[Gains], evals: &[EvalReport]) -> Markup {
             section {
                 h2 { "All measures" }
                 (all_measures(gains, evals))
+                @for eval in evals.iter().filter(|eval| eval.skipped_clips > 0) {
+                    p.remark {
+                        bdi { (eval.name) } ": " (eval.skipped_clips)
+                        " questions are left out because their video could not be read."
+                    }
+                }
             }
         }
     }
@@ -81,14 +87,14 @@ fn place(scale: &Scale, value: f64) -> String {
 fn forest(gain: &Gain, scale: &Scale) -> Markup {
     let at = |value| place(scale, value);
     html! {
-        svg width="100%" height="18" role="img" aria-label={ (points(gain.points)) " points" } {
+        svg width="100%" height="30" role="img" aria-label={ (points(gain.points)) " points" } {
             @for tick in &scale.ticks {
-                line.grid x1=(at(*tick)) x2=(at(*tick)) y1="0" y2="18" {}
+                line.grid x1=(at(*tick)) x2=(at(*tick)) y1="0" y2="30" {}
             }
-            line.zero x1=(at(0.0)) x2=(at(0.0)) y1="0" y2="18" {}
+            line.zero x1=(at(0.0)) x2=(at(0.0)) y1="0" y2="30" {}
             g.(direction(gain)) {
-                line.span x1=(at(gain.ci95[0])) x2=(at(gain.ci95[1])) y1="9" y2="9" {}
-                circle.dot cx=(at(gain.points)) cy="9" r="4" {}
+                line.span x1=(at(gain.ci95[0])) x2=(at(gain.ci95[1])) y1="15" y2="15" {}
+                circle.dot cx=(at(gain.points)) cy="15" r="4" {}
             }
         }
     }
@@ -99,7 +105,7 @@ fn forest_axis(scale: &Scale) -> Markup {
         svg width="100%" height="14" role="img" aria-label="axis of gains in percentage points" {
             @for tick in &scale.ticks {
                 text.tick x=(place(scale, *tick)) y="11" text-anchor="middle" {
-                    @if *tick > 0.0 { "+" } (scale.label(*tick))
+                    @if *tick > 0.0 { "+" } (scale.label(*tick).replace('-', "−"))
                 }
             }
         }

@@ -18,7 +18,8 @@ pub use thumbnail::FrameError;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::format::{bytes, duration, percent, percent_interval, points, points_interval};
+use crate::bootstrap::Interval;
+use crate::format::{bytes, duration, percent, percent_interval};
 use crate::gain::{Gain, Gains};
 use crate::item::ItemKind;
 use crate::report::EvalReport;
@@ -164,6 +165,16 @@ fn tiles(gains: &Gains, evals: &[EvalReport]) -> Markup {
             }
         }
     }
+}
+
+/// Percentage points as in [`crate::format::points`], with a typographic minus.
+fn points(points: f64) -> String {
+    crate::format::points(points).replace('-', "−")
+}
+
+/// An interval in percentage points with typographic minus signs.
+fn points_interval(ci95: Interval) -> String {
+    crate::format::points_interval(ci95).replace('-', "−")
 }
 
 /// The class that colours a gain: by which side of zero its interval lies on.
