@@ -1,1 +1,39 @@
 //! Oracles: anything that can put answers in order.
+//!
+//! ```text
+//! RankRequest (question, video, G candidates) -> Oracle -> Verdict (Ranking) or OracleError
+//! ```
+//!
+//! - [`oracle`] is the trait, [`error`] why a group has no verdict, [`cancel`] how to stop.
+//! - [`merged`] is the one way to ask: [`rank_groups`] merges identical responses, checks verdicts
+//!   and counts failures ([`metrics`]).
+//! - [`worker`] does so in the background while the next groups are sampled.
+//! - The Oracles: [`reference`](mod@reference) (closeness to a reference answer), [`command`] (any
+//!   program). [`config`] builds them from a recipe.
+//!
+//! Three rules hold for every Oracle: it orders and never scores; a failed verdict is a failure,
+//! never a tie; and nothing it says is repaired silently.
+
+pub mod cancel;
+pub mod command;
+pub mod config;
+pub mod error;
+pub mod merged;
+pub mod metrics;
+pub mod oracle;
+mod overlap;
+pub mod reference;
+pub mod worker;
+
+#[cfg(test)]
+mod testing;
+
+pub use cancel::Cancel;
+pub use command::{CommandConfig, CommandOracle};
+pub use config::{ConfigError, OracleConfig, build};
+pub use error::{FailureKind, OracleError};
+pub use merged::{RankOutcome, rank_groups};
+pub use metrics::OracleMetrics;
+pub use oracle::{Oracle, RankRequest, Verdict};
+pub use reference::{ReferenceConfig, ReferenceMetric, ReferenceOracle};
+pub use worker::{OracleWorker, Pending};

@@ -1,0 +1,302 @@
+//! Why a group has no verdict.
+
+use rlaif_rank::InvalidRanking;
+use serde::{Deserialize, Serialize};
+
+/// Why a group was not ranked. Every variant names the group's example and what to do.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum OracleError {
+    /// The run asked to stop before the verdict came.
+    #[error("ranking of example {example:?} was cancelled")]
+    Cancelled {
+        /// [`Example::id`](rlaif_data::Example::id).
+        example: String,
+    },
+    /// There is nothing to order.
+    #[error("example {example:?} has no candidates to rank: sample at least one completion")]
+    NoCandidates {
+        /// The example's id.
+        example: String,
+    },
+    /// The Oracle compares with a reference answer and the row has none.
+    #[error(
+        "example {example:?} has no reference answer to compare with: add `reference` to the row \
+         or choose another Oracle"
+    )]
+    NoReference {
+        /// The example's id.
+        example: String,
+    },
+    /// The Oracle knows ClipWorld alone, and this question is not from there.
+    #[error(
+        "the world Oracle cannot rank example {example:?} ({reason}): use it with ClipWorld \
+         examples alone"
+    )]
+    NotOfTheWorld {
+        /// The example's id.
+        example: String,
+        /// What ClipWorld says of it.
+        reason: String,
+    },
+    /// No answer in time.
+    #[error(
+        "oracle {oracle:?} did not answer on example {example:?} within {seconds} s: raise \
+         `timeout_seconds`, or `startup_seconds` where it was still loading"
+    )]
+    Timeout {
+        /// The Oracle's name.
+        oracle: String,
+        /// The example's id.
+        example: String,
+        /// How long it was waited for, in seconds.
+        seconds: f64,
+    },
+    /// The program cannot be started.
+    #[error("cannot start the oracle program {program:?} for example {example:?}: {reason}")]
+    Start {
+        /// The program as the recipe names it.
+        program: String,
+        /// The example's id.
+        example: String,
+        /// What the operating system says.
+        reason: String,
+    },
+    /// The program ended while it owed an answer, twice.
+    #[error(
+        "oracle {oracle:?} ended ({status}) while ranking example {example:?}; stderr: {stderr}"
+    )]
+    Died {
+        /// The Oracle's name.
+        oracle: String,
+        /// The example's id.
+        example: String,
+        /// The exit status in words.
+        status: String,
+        /// The end of what it wrote to stderr.
+        stderr: String,
+    },
+    /// What the program wrote is not the protocol.
+    #[error(
+        "oracle {oracle:?} broke the protocol on example {example:?}: {detail}; it wrote: {output}"
+    )]
+    Protocol {
+        /// The Oracle's name.
+        oracle: String,
+        /// The example's id.
+        example: String,
+        /// The rule that was broken.
+        detail: String,
+        /// What it wrote, cut.
+        output: String,
+    },
+    /// The answer is no ranking of the candidates.
+    #[error(
+        "oracle {oracle:?} gave no ranking of example {example:?}: {source}; it wrote: {output}"
+    )]
+    Rejected {
+        /// The Oracle's name.
+        oracle: String,
+        /// The example's id.
+        example: String,
+        /// What is wrong with it.
+        source: InvalidRanking,
+        /// What it wrote, cut.
+        output: String,
+    },
+    /// The Oracle will not say.
+    #[error("oracle {oracle:?} abstained from example {example:?}: {reason}")]
+    Abstained {
+        /// The Oracle's name.
+        oracle: String,
+        /// The example's id.
+        example: String,
+        /// Its own reason.
+        reason: String,
+    },
+    /// The Oracle says that it failed.
+    #[error("oracle {oracle:?} reported a failure on example {example:?}: {message}")]
+    Reported {
+        /// The Oracle's name.
+        oracle: String,
+        /// The example's id.
+        example: String,
+        /// Its own words, cut.
+        message: String,
+    },
+    /// The program failed too often in a row and is not started again.
+    #[error(
+        "oracle {oracle:?} is given up before example {example:?} after {restarts} restarts \
+         without an answer; last failure: {last}"
+    )]
+    GaveUp {
+        /// The Oracle's name.
+        oracle: String,
+        /// The example's id.
+        example: String,
+        /// Restarts that brought no answer.
+        restarts: u32,
+        /// The last failure in words.
+        last: String,
+    },
+    /// An Oracle's code panicked.
+    #[error("oracle {oracle:?} panicked while ranking example {example:?}: {message}")]
+    Panicked {
+        /// The Oracle's name.
+        oracle: String,
+        /// The example's id.
+        example: String,
+        /// The panic's message.
+        message: String,
+    },
+    /// An implementation of [`Oracle`](crate::Oracle) does not keep to the trait's contract.
+    #[error("oracle {oracle:?} broke its contract on example {example:?}: {detail}")]
+    Contract {
+        /// The Oracle's name.
+        oracle: String,
+        /// The example's id.
+        example: String,
+        /// The promise it broke.
+        detail: String,
+    },
+}
+
+/// The kind of an [`OracleError`], for counting: `oracle/failures/<kind>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// [`OracleError::Cancelled`].
+    Cancelled,
+    /// The request cannot be ranked by this Oracle: [`OracleError::NoCandidates`],
+    /// [`OracleError::NoReference`], [`OracleError::NotOfTheWorld`].
+    Request,
+    /// [`OracleError::Timeout`].
+    Timeout,
+    /// [`OracleError::Start`].
+    Start,
+    /// [`OracleError::Died`].
+    Died,
+    /// [`OracleError::Protocol`].
+    Protocol,
+    /// [`OracleError::Rejected`].
+    Rejected,
+    /// [`OracleError::Abstained`].
+    Abstained,
+    /// [`OracleError::Reported`].
+    Reported,
+    /// [`OracleError::GaveUp`].
+    GaveUp,
+    /// [`OracleError::Panicked`].
+    Panicked,
+    /// [`OracleError::Contract`].
+    Contract,
+}
+
+impl FailureKind {
+    /// The kind as metrics spell it, for instance `gave_up`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FailureKind::Cancelled => "cancelled",
+            FailureKind::Request => "request",
+            FailureKind::Timeout => "timeout",
+            FailureKind::Start => "start",
+            FailureKind::Died => "died",
+            FailureKind::Protocol => "protocol",
+            FailureKind::Rejected => "rejected",
+            FailureKind::Abstained => "abstained",
+            FailureKind::Reported => "reported",
+            FailureKind::GaveUp => "gave_up",
+            FailureKind::Panicked => "panicked",
+            FailureKind::Contract => "contract",
+        }
+    }
+}
+
+impl OracleError {
+    /// The kind to count it under.
+    #[must_use]
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            OracleError::Cancelled { .. } => FailureKind::Cancelled,
+            OracleError::NoCandidates { .. }
+            | OracleError::NoReference { .. }
+            | OracleError::NotOfTheWorld { .. } => FailureKind::Request,
+            OracleError::Timeout { .. } => FailureKind::Timeout,
+            OracleError::Start { .. } => FailureKind::Start,
+            OracleError::Died { .. } => FailureKind::Died,
+            OracleError::Protocol { .. } => FailureKind::Protocol,
+            OracleError::Rejected { .. } => FailureKind::Rejected,
+            OracleError::Abstained { .. } => FailureKind::Abstained,
+            OracleError::Reported { .. } => FailureKind::Reported,
+            OracleError::GaveUp { .. } => FailureKind::GaveUp,
+            OracleError::Panicked { .. } => FailureKind::Panicked,
+            OracleError::Contract { .. } => FailureKind::Contract,
+        }
+    }
+
+    /// Whether this Oracle will fail on every later group too, so that a run had better stop than
+    /// skip: it cannot be started, is given up, or its code is wrong.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        matches!(
+            self.kind(),
+            FailureKind::Start
+                | FailureKind::GaveUp
+                | FailureKind::Panicked
+                | FailureKind::Contract
+        )
+    }
+}
+
+/// Longest piece of an Oracle's own output in an error, in characters.
+const EXCERPT_CHARS: usize = 400;
+
+/// The beginning of what an Oracle wrote, fit for one line of a log: control characters are
+/// escaped, so that hostile output cannot drive a terminal.
+pub(crate) fn excerpt(text: &str) -> String {
+    let text = text.trim();
+    if text.is_empty() {
+        return "(nothing)".to_owned();
+    }
+    let mut shown = String::new();
+    for c in text.chars().take(EXCERPT_CHARS) {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    if text.chars().nth(EXCERPT_CHARS).is_some() {
+        shown.push_str(&format!(" ... ({} bytes in all)", text.len()));
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn excerpts_are_short_and_tame() {
+        assert_eq!(excerpt(" \n"), "(nothing)");
+        assert_eq!(excerpt("{\"a\": \"ä\"}\n"), "{\"a\": \"ä\"}");
+        assert_eq!(excerpt("red\u{1b}[31m\nblue"), "red\\u{1b}[31m\\nblue");
+        let long = excerpt(&"é".repeat(1000));
+        assert!(long.ends_with("é ... (2000 bytes in all)"), "{long}");
+        assert_eq!(long.chars().filter(|c| *c == 'é').count(), 400);
+    }
+
+    #[test]
+    fn kinds_read_as_metrics_spell_them() {
+        for kind in [FailureKind::Cancelled, FailureKind::GaveUp, FailureKind::Request] {
+            let json = serde_json::to_string(&kind).unwrap();
+            assert_eq!(json, format!("\"{}\"", kind.as_str()));
+        }
+    }
+
+    #[test]
+    fn ids_cannot_break_a_log_line() {
+        let error = OracleError::NoReference { example: "a\n\u{1b}[2J".to_owned() };
+        assert!(error.to_string().contains(r#""a\n\u{1b}[2J""#), "{error}");
+    }
+}

@@ -1,0 +1,146 @@
+//! What is logged about an Oracle's work.
+
+use std::{collections::BTreeMap, ops::AddAssign, time::Duration};
+
+use rlaif_rank::Ranking;
+
+use crate::{FailureKind, OracleError, Verdict};
+
+/// Counts over the groups of a batch, or of many batches added up with `+=`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OracleMetrics {
+    /// Groups asked for.
+    pub groups: usize,
+    /// Groups that the Oracle was shown.
+    pub calls: usize,
+    /// Groups that were ranked, with the [skipped](Self::skipped) ones.
+    pub ranked: usize,
+    /// Groups with one distinct response: tied without asking.
+    pub skipped: usize,
+    /// Groups without a verdict, by kind. Kinds that did not occur are missing.
+    pub failures: BTreeMap<FailureKind, usize>,
+    /// Candidates that were not shown because another of their group reads the same.
+    pub merged_candidates: usize,
+    /// Ranked groups in which some candidates were left unplaced.
+    pub partial: usize,
+    /// Pairs of candidates in ranked groups.
+    pub pairs: usize,
+    /// Those of [`pairs`](Self::pairs) that the ranking ties, merged copies included.
+    pub tied_pairs: usize,
+    /// Latencies of the verdicts that the Oracle gave, added up.
+    pub latency_sum: Duration,
+    /// The longest of them.
+    pub latency_max: Duration,
+}
+
+impl OracleMetrics {
+    /// Groups without a verdict, of every kind.
+    #[must_use]
+    pub fn failed(&self) -> usize {
+        self.failures.values().sum()
+    }
+
+    /// Share of the pairs of candidates that tie, in `0..=1`; none without a pair.
+    #[must_use]
+    pub fn ties_fraction(&self) -> Option<f64> {
+        (self.pairs > 0).then(|| self.tied_pairs as f64 / self.pairs as f64)
+    }
+
+    /// Mean wall time of a verdict that the Oracle gave; none without one.
+    #[must_use]
+    pub fn latency_mean(&self) -> Option<Duration> {
+        let answers = u32::try_from(self.ranked - self.skipped).unwrap_or(u32::MAX);
+        (answers > 0).then(|| self.latency_sum / answers)
+    }
+
+    pub(crate) fn count_failure(&mut self, error: &OracleError) {
+        *self.failures.entry(error.kind()).or_default() += 1;
+    }
+
+    /// Counts a verdict that the Oracle gave.
+    pub(crate) fn count_verdict(&mut self, verdict: &Verdict) {
+        self.count_ranking(&verdict.ranking);
+        self.latency_sum += verdict.latency;
+        self.latency_max = self.latency_max.max(verdict.latency);
+    }
+
+    /// Counts a ranking that needed no Oracle.
+    pub(crate) fn count_skipped(&mut self, ranking: &Ranking) {
+        self.skipped += 1;
+        self.count_ranking(ranking);
+    }
+
+    fn count_ranking(&mut self, ranking: &Ranking) {
+        let pairs_of = |n: usize| n * n.saturating_sub(1) / 2;
+        self.ranked += 1;
+        self.partial += usize::from(!ranking.is_complete());
+        self.pairs += pairs_of(ranking.len());
+        self.tied_pairs +=
+            ranking.blocks().iter().map(|block| pairs_of(block.len())).sum::<usize>();
+    }
+}
+
+impl AddAssign<&OracleMetrics> for OracleMetrics {
+    fn add_assign(&mut self, other: &OracleMetrics) {
+        self.groups += other.groups;
+        self.calls += other.calls;
+        self.ranked += other.ranked;
+        self.skipped += other.skipped;
+        for (kind, count) in &other.failures {
+            *self.failures.entry(*kind).or_default() += count;
+        }
+        self.merged_candidates += other.merged_candidates;
+        self.partial += other.partial;
+        self.pairs += other.pairs;
+        self.tied_pairs += other.tied_pairs;
+        self.latency_sum += other.latency_sum;
+        self.latency_max = self.latency_max.max(other.latency_max);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ties_are_counted_in_pairs_and_the_unplaced_do_not_tie() {
+        let mut metrics = OracleMetrics::default();
+        let ranking = Ranking::from_blocks(&[vec![0, 1, 2], vec![3]], 6).unwrap();
+        metrics.count_verdict(&Verdict::new(ranking, Duration::from_secs(2)));
+        assert_eq!((metrics.tied_pairs, metrics.pairs, metrics.partial), (3, 15, 1));
+        assert_eq!(metrics.ties_fraction(), Some(0.2));
+    }
+
+    #[test]
+    fn skipped_groups_have_no_latency() {
+        let mut metrics = OracleMetrics::default();
+        assert_eq!((metrics.latency_mean(), metrics.ties_fraction()), (None, None));
+        metrics.count_skipped(&Ranking::all_tied(3).unwrap());
+        assert_eq!(metrics.latency_mean(), None);
+        for seconds in [1, 4] {
+            let ranking = Ranking::from_order(&[0, 1]).unwrap();
+            metrics.count_verdict(&Verdict::new(ranking, Duration::from_secs(seconds)));
+        }
+        assert_eq!(metrics.latency_mean(), Some(Duration::from_millis(2500)));
+        assert_eq!(metrics.latency_max, Duration::from_secs(4));
+        assert_eq!((metrics.ranked, metrics.skipped), (3, 1));
+    }
+
+    #[test]
+    fn batches_add_up() {
+        let timeout =
+            OracleError::Timeout { oracle: "o".to_owned(), example: "e".to_owned(), seconds: 1.0 };
+        let mut one = OracleMetrics { groups: 2, calls: 2, ..OracleMetrics::default() };
+        one.count_failure(&timeout);
+        one.count_verdict(&Verdict::new(
+            Ranking::from_order(&[1, 0]).unwrap(),
+            Duration::from_secs(3),
+        ));
+        let mut sum = one.clone();
+        sum += &one;
+        assert_eq!((sum.groups, sum.calls, sum.ranked, sum.failed()), (4, 4, 2, 2));
+        assert_eq!(sum.failures[&FailureKind::Timeout], 2);
+        assert_eq!(sum.latency_sum, Duration::from_secs(6));
+        assert_eq!(sum.latency_max, Duration::from_secs(3));
+    }
+}

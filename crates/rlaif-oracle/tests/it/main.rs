@@ -1,0 +1,1 @@
+//! Oracles as a run uses them.
