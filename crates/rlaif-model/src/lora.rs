@@ -1,6 +1,7 @@
 //! Adapters: which linear layers carry one, and how it starts.
 
-use burn::tensor::{Distribution, Tensor};
+use burn::tensor::{Tensor, TensorData};
+use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::layers::{Linear, LoraPair};
@@ -34,12 +35,13 @@ impl LoraConfig {
 
     /// Puts a fresh adapter on `linear`: `A` uniform in ±1/√in (Kaiming with a = √5, PEFT's
     /// start), `B` zero, so that the layer computes what it did before.
-    pub fn attach(&self, linear: &mut Linear) {
+    pub fn attach(&self, linear: &mut Linear, rng: &mut impl Rng) {
         let [outputs, inputs] = linear.shape();
         let device = linear.weight.device();
-        let bound = 1.0 / (inputs as f64).sqrt();
+        let bound = 1.0 / (inputs as f32).sqrt();
+        let a: Vec<f32> = (0..self.r * inputs).map(|_| rng.random_range(-bound..bound)).collect();
         linear.lora = Some(LoraPair {
-            a: Tensor::random([self.r, inputs], Distribution::Uniform(-bound, bound), &device),
+            a: Tensor::from_data(TensorData::new(a, [self.r, inputs]), &device),
             b: Tensor::zeros([outputs, self.r], &device),
             scale: self.scale(),
         });

@@ -1,6 +1,8 @@
 //! The whole model: tower, projector, pooling, decoder.
 
 use burn::tensor::{Device, Tensor};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use rlaif_data::Pixels;
 
 use crate::LoraConfig;
@@ -112,11 +114,12 @@ impl Vlm {
         base
     }
 
-    /// Puts fresh adapters on the decoder's layers that `config` names.
-    pub fn attach_lora(&mut self, config: &LoraConfig) {
+    /// Puts fresh adapters on the decoder's layers that `config` names; `seed` fixes their start.
+    pub fn attach_lora(&mut self, config: &LoraConfig, seed: u64) {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
         self.decoder.linears(|name, linear| {
             if config.target_modules.iter().any(|target| target == name) {
-                config.attach(linear);
+                config.attach(linear, &mut rng);
             }
         });
     }

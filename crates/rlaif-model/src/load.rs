@@ -1,0 +1,126 @@
+//! Models from Hugging Face folders, back into them, and from nothing.
+
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+use crate::hf::{
+    ConfigError, ModelConfig, Weights, WeightsError, expected_tensors, write_weights,
+};
+use crate::parameters::{Parameters, Slot};
+use crate::vlm::Vlm;
+
+/// A model folder that could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// `config.json`.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The weights.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// Another file of the folder.
+    #[error("{what}: {source}")]
+    Other {
+        /// Which.
+        what: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Reads the model of a folder onto `device`, weights converted to `f32`.
+///
+/// # Errors
+///
+/// Fails on a configuration that is not supported, and with all missing, unknown and mis-shaped
+/// tensors at once.
+pub fn load(folder: impl AsRef<Path>, device: &Device) -> Result<Vlm, LoadError> {
+    let config = ModelConfig::open(&folder)?;
+    let weights = Weights::open(&folder)?;
+    weights.check(&expected_tensors(&config))?;
+    let mut model = Vlm::zeros(&config, device);
+    let mut failed = None;
+    model.walk("", &mut |name, mut slot| {
+        if failed.is_some() {
+            return;
+        }
+        match weights.tensor(name) {
+            Ok((_, values)) => slot.set_flat(vector(values, device)),
+            Err(error) => failed = Some(error),
+        }
+    });
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Ok(model),
+    }
+}
+
+/// Writes `config.json` and `model.safetensors`. Adapters are merged into the weights.
+///
+/// # Errors
+///
+/// Fails where a file cannot be written.
+pub fn save(model: &Vlm, folder: impl AsRef<Path>) -> Result<(), LoadError> {
+    let model = model.merged();
+    model.config.save(&folder)?;
+    let mut tensors = std::collections::HashMap::new();
+    model.read(|name, slot| {
+        tensors.insert(name.to_owned(), slot.flat());
+    });
+    let named = expected_tensors(&model.config).into_iter().filter_map(|(name, shape)| {
+        let tensor = tensors.remove(&name)?;
+        let values: Vec<f32> = tensor.into_data().iter::<f32>().collect();
+        Some((name, shape, values))
+    });
+    write_weights(&folder, model.config.dtype, named)?;
+    Ok(())
+}
+
+/// A model with random weights: normal with deviation `1 / √inputs` for matrices, the layers that
+/// write into the residual stream scaled down by `√(2 layers)` (GPT-2), biases zero, gains one.
+#[must_use]
+pub fn init(config: &ModelConfig, seed: u64, device: &Device) -> Vlm {
+    let mut model = Vlm::zeros(config, device);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let depth = |name: &str| {
+        if name.starts_with("vision_tower") {
+            config.vision.num_hidden_layers
+        } else {
+            config.text.num_hidden_layers
+        }
+    };
+    model.walk("", &mut |name, mut slot| {
+        let shape = slot.shape();
+        let len = shape.iter().product();
+        let scale = if let (Slot::Matrix(_), [_, inputs]) = (&slot, shape.as_slice()) {
+            let into_residual = [".o_proj.", ".out_proj.", ".down_proj.", ".fc2."];
+            let residual = into_residual.iter().any(|part| name.contains(part));
+            let shrink = if residual { (2.0 * depth(name) as f32).sqrt() } else { 1.0 };
+            1.0 / ((*inputs as f32).sqrt() * shrink)
+        } else if name.ends_with("class_embedding") {
+            1.0 / (len as f32).sqrt()
+        } else {
+            return;
+        };
+        slot.set_flat(vector(normal(len, scale, &mut rng), device));
+    });
+    model
+}
+
+fn normal(len: usize, scale: f32, rng: &mut impl Rng) -> Vec<f32> {
+    (0..len)
+        .map(|_| {
+            let value: f32 = StandardNormal.sample(rng);
+            value * scale
+        })
+        .collect()
+}
+
+fn vector(values: Vec<f32>, device: &Device) -> Tensor<1> {
+    let shape = [values.len()];
+    Tensor::from_data(TensorData::new(values, shape), device)
+}

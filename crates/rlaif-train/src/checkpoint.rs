@@ -1,0 +1,295 @@
+//! Checkpoints: atomic, complete, resumed to the same bits.
+//!
+//! ```text
+//! checkpoint-40/
+//!   config.json, model.safetensors, tokenizer.json, ...   or the adapter of a LoRA run
+//!   trainer/state.json                version, step, seed, updates
+//!   trainer/weights.safetensors       the trained weights, exact
+//!   trainer/optimizer.safetensors     both moments, `m.<name>` and `v.<name>`
+//!   trainer/reference.safetensors     the reference's weights, where it was refreshed
+//! ```
+//!
+//! Data position, learning rate and every random stream follow from the step and the seed. A
+//! folder appears under its name only when all of it lies on the disk.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use rlaif_model::{LoadError, Parameters, Vlm};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{TrainError, at};
+use crate::optim::{AdamW, Moments};
+
+const VERSION: u32 = 1;
+
+/// Writes the model folder of a checkpoint: all of it, or the adapter of a LoRA run.
+pub type SaveModel<'a> = dyn Fn(&Vlm, &Path) -> Result<(), LoadError> + 'a;
+
+/// What a run is at a step, beside its tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    /// Steps done.
+    pub step: u64,
+    /// Seed of the run: a checkpoint of another seed is refused.
+    pub seed: u64,
+    /// Whether the reference was refreshed, and so is in the checkpoint.
+    pub reference: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StateFile {
+    version: u32,
+    step: u64,
+    seed: u64,
+    updates: u64,
+    reference: bool,
+}
+
+/// A whole checkpoint on the disk.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// Its folder.
+    pub path: PathBuf,
+    /// Its state.
+    pub state: State,
+    updates: u64,
+}
+
+/// Writes `checkpoint-<step>` into the run folder and returns its path.
+///
+/// # Errors
+///
+/// Fails where a file cannot be written; no half-written checkpoint is left under its name.
+pub fn write(
+    run: &Path,
+    policy: &Vlm,
+    optimizer: &AdamW,
+    reference: Option<&Vlm>,
+    state: State,
+    trains: &dyn Fn(&str) -> bool,
+    save: &SaveModel<'_>,
+) -> Result<PathBuf, TrainError> {
+    let path = run.join(format!("checkpoint-{}", state.step));
+    let temporary = run.join(format!("checkpoint-{}.tmp", state.step));
+    remove(&temporary)?;
+    let trainer = temporary.join("trainer");
+    fs::create_dir_all(&trainer).map_err(at(&trainer))?;
+    save(policy, &temporary)?;
+
+    write_tensors(&trainer.join("weights.safetensors"), weights(policy, trains))?;
+    let moments = optimizer.moments.iter().flat_map(|(name, moments)| {
+        [(format!("m.{name}"), moments.m.clone()), (format!("v.{name}"), moments.v.clone())]
+    });
+    write_tensors(&trainer.join("optimizer.safetensors"), moments.collect())?;
+    if let Some(reference) = reference {
+        write_tensors(&trainer.join("reference.safetensors"), weights(reference, trains))?;
+    }
+    let file = StateFile {
+        version: VERSION,
+        step: state.step,
+        seed: state.seed,
+        updates: optimizer.updates,
+        reference: reference.is_some(),
+    };
+    let json = serde_json::to_vec_pretty(&file).map_err(|e| at(&trainer)(e.into()))?;
+    let state_path = trainer.join("state.json");
+    fs::write(&state_path, json).map_err(at(&state_path))?;
+    sync_tree(&temporary)?;
+    remove(&path)?;
+    fs::rename(&temporary, &path).map_err(at(&path))?;
+    sync(run)?;
+    Ok(path)
+}
+
+/// The last whole checkpoint of a run folder.
+///
+/// # Errors
+///
+/// Fails where the folder cannot be listed. Folders that are no whole checkpoint are passed over.
+pub fn latest(run: &Path) -> Result<Option<Checkpoint>, TrainError> {
+    let mut best: Option<Checkpoint> = None;
+    for entry in fs::read_dir(run).map_err(at(run))? {
+        let path = entry.map_err(at(run))?.path();
+        let named = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .and_then(|name| name.strip_prefix("checkpoint-"))
+            .and_then(|step| step.parse::<u64>().ok());
+        if named.is_some()
+            && let Ok(found) = open(&path)
+            && best.as_ref().is_none_or(|b| b.state.step < found.state.step)
+        {
+            best = Some(found);
+        }
+    }
+    Ok(best)
+}
+
+/// Opens one checkpoint's state.
+///
+/// # Errors
+///
+/// Fails where it is not whole.
+pub fn open(path: &Path) -> Result<Checkpoint, TrainError> {
+    let file = path.join("trainer/state.json");
+    let text = fs::read(&file).map_err(at(&file))?;
+    let state: StateFile = serde_json::from_slice(&text).map_err(|e| bad(path, e.to_string()))?;
+    if state.version != VERSION {
+        let reason = format!("version {} where {VERSION} is expected", state.version);
+        return Err(bad(path, reason));
+    }
+    Ok(Checkpoint {
+        path: path.to_owned(),
+        state: State { step: state.step, seed: state.seed, reference: state.reference },
+        updates: state.updates,
+    })
+}
+
+/// Removes all but the newest `keep` checkpoints; 0 keeps all.
+///
+/// # Errors
+///
+/// Fails where a folder cannot be listed or removed.
+pub fn prune(run: &Path, keep: usize) -> Result<(), TrainError> {
+    let mut steps: Vec<u64> = fs::read_dir(run)
+        .map_err(at(run))?
+        .filter_map(|entry| {
+            entry.ok()?.file_name().to_str()?.strip_prefix("checkpoint-")?.parse().ok()
+        })
+        .collect();
+    steps.sort_unstable_by(|a, b| b.cmp(a));
+    if keep > 0 {
+        for step in steps.into_iter().skip(keep) {
+            remove(&run.join(format!("checkpoint-{step}")))?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts a checkpoint's tensors into a model and an optimizer of the same recipe, and its
+/// reference, where there is one, into `reference`.
+///
+/// # Errors
+///
+/// Fails where a tensor is missing or has another shape.
+pub fn restore(
+    from: &Checkpoint,
+    policy: &mut Vlm,
+    optimizer: &mut AdamW,
+    reference: Option<&mut Vlm>,
+) -> Result<(), TrainError> {
+    let device = policy.device();
+    let trainer = from.path.join("trainer");
+    fill(policy, &trainer.join("weights.safetensors"), &device)?;
+    if let (Some(reference), true) = (reference, from.state.reference) {
+        fill(reference, &trainer.join("reference.safetensors"), &device)?;
+    }
+    let mut halves = read_tensors(&trainer.join("optimizer.safetensors"), &device)?;
+    let names: Vec<String> =
+        halves.keys().filter_map(|key| key.strip_prefix("m.").map(str::to_owned)).collect();
+    optimizer.updates = from.updates;
+    optimizer.moments.clear();
+    for name in names {
+        let (m, v) = (halves.remove(&format!("m.{name}")), halves.remove(&format!("v.{name}")));
+        let (Some(m), Some(v)) = (m, v) else {
+            return Err(bad(&from.path, format!("the second moment of `{name}` is missing")));
+        };
+        optimizer.moments.insert(name, Moments { m, v });
+    }
+    Ok(())
+}
+
+fn fill(model: &mut Vlm, file: &Path, device: &Device) -> Result<(), TrainError> {
+    let mut tensors = read_tensors(file, device)?;
+    let mut wrong = None;
+    model.walk("", &mut |name, mut slot| {
+        if let Some(tensor) = tensors.remove(name) {
+            let [len] = tensor.dims();
+            if len == slot.shape().iter().product() {
+                slot.set_flat(tensor);
+            } else {
+                wrong.get_or_insert_with(|| format!("`{name}` has another shape in this model"));
+            }
+        }
+    });
+    if let Some((name, _)) = tensors.first_key_value() {
+        wrong.get_or_insert_with(|| format!("`{name}` is no weight of this model"));
+    }
+    wrong.map_or(Ok(()), |reason| Err(bad(file, reason)))
+}
+
+fn weights(model: &Vlm, trains: &dyn Fn(&str) -> bool) -> Vec<(String, Tensor<1>)> {
+    let mut out = Vec::new();
+    model.read(|name, slot| {
+        if trains(name) {
+            out.push((name.to_owned(), slot.flat()));
+        }
+    });
+    out
+}
+
+fn write_tensors(path: &Path, tensors: Vec<(String, Tensor<1>)>) -> Result<(), TrainError> {
+    let bytes: Vec<(String, Vec<u8>)> = tensors
+        .into_iter()
+        .map(|(name, tensor)| {
+            let data = tensor.into_data();
+            (name, data.iter::<f32>().flat_map(f32::to_le_bytes).collect())
+        })
+        .collect();
+    let mut views = Vec::with_capacity(bytes.len());
+    for (name, data) in &bytes {
+        let view = TensorView::new(Dtype::F32, vec![data.len() / 4], data)
+            .map_err(|e| bad(path, e.to_string()))?;
+        views.push((name.as_str(), view));
+    }
+    safetensors::serialize_to_file(views, None, path).map_err(|e| bad(path, e.to_string()))
+}
+
+fn read_tensors(path: &Path, device: &Device) -> Result<BTreeMap<String, Tensor<1>>, TrainError> {
+    let bytes = fs::read(path).map_err(at(path))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|e| bad(path, e.to_string()))?;
+    let mut out = BTreeMap::new();
+    for (name, view) in file.tensors() {
+        if view.dtype() != Dtype::F32 || view.shape().len() != 1 {
+            return Err(bad(path, format!("`{name}` is not a flat list of f32")));
+        }
+        let values: Vec<f32> = view
+            .data()
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|bytes| f32::from_le_bytes(*bytes))
+            .collect();
+        let shape = [values.len()];
+        out.insert(name, Tensor::from_data(TensorData::new(values, shape), device));
+    }
+    Ok(out)
+}
+
+fn bad(path: &Path, reason: String) -> TrainError {
+    TrainError::Checkpoint { path: path.to_owned(), reason }
+}
+
+fn remove(path: &Path) -> Result<(), TrainError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(at(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn sync(path: &Path) -> Result<(), TrainError> {
+    fs::File::open(path).and_then(|file| file.sync_all()).map_err(at(path))
+}
+
+fn sync_tree(folder: &Path) -> Result<(), TrainError> {
+    for entry in fs::read_dir(folder).map_err(at(folder))? {
+        let path = entry.map_err(at(folder))?.path();
+        if path.is_dir() { sync_tree(&path)? } else { sync(&path)? }
+    }
+    sync(folder)
+}

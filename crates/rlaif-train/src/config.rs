@@ -1,0 +1,209 @@
+//! What a run can be told. Names and defaults follow TRL where TRL has the same knob.
+
+use rlaif_model::LoraConfig;
+use rlaif_objective::Aggregation;
+use rlaif_rank::{Advantage, Scale};
+use rlaif_rollout::SamplingParams;
+use serde::{Deserialize, Serialize};
+
+use crate::optim::OptimConfig;
+
+/// Which weights a run trains.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Trainable {
+    /// Adapters on the decoder; everything else is frozen.
+    Lora(LoraConfig),
+    /// Projector and decoder; the tower is frozen.
+    #[default]
+    All,
+    /// Every weight, the tower included: for models that start from nothing.
+    Everything,
+}
+
+impl Trainable {
+    /// Whether the parameter of this name is trained.
+    #[must_use]
+    pub fn trains(&self, name: &str) -> bool {
+        match self {
+            Trainable::Lora(_) => name.contains(".lora_"),
+            Trainable::All => !name.starts_with("vision_tower."),
+            Trainable::Everything => true,
+        }
+    }
+}
+
+/// `[sft]`: supervised fine-tuning.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SftConfig {
+    /// Clips per optimizer step; all questions of a clip that share its prompt's beginning are
+    /// trained together. Default 8.
+    pub batch_size: usize,
+    /// Optimizer steps. Default 100.
+    pub max_steps: u64,
+    /// Weights to train. Default `all`.
+    pub trainable: Trainable,
+    /// Optimizer. Default learning rate 2e-5 (TRL's SFT).
+    pub optim: OptimConfig,
+    /// Steps between checkpoints; 0 writes none before the end. Default 0.
+    pub save_steps: u64,
+    /// Newest checkpoints that are kept; 0 keeps all. Default 2.
+    pub save_total_limit: usize,
+    /// Seed of the data order. Default 42.
+    pub seed: u64,
+}
+
+impl Default for SftConfig {
+    fn default() -> Self {
+        SftConfig {
+            batch_size: 8,
+            max_steps: 100,
+            trainable: Trainable::default(),
+            optim: OptimConfig { learning_rate: 2e-5, ..OptimConfig::default() },
+            save_steps: 0,
+            save_total_limit: 2,
+            seed: 42,
+        }
+    }
+}
+
+/// How the divergence from the reference is measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KlEstimator {
+    /// From the sampled token: `exp(d) - d - 1` (GRPO).
+    #[default]
+    K3,
+    /// Over the whole vocabulary.
+    Exact,
+}
+
+/// When the reference becomes the policy of the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefreshReference {
+    /// The reference stays the policy that the run started from.
+    #[default]
+    Never,
+    /// At the start of every epoch over the prompts (the paper).
+    Epoch,
+}
+
+/// `[train]`: `GRPO_rank`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GrpoConfig {
+    /// Completions per prompt, the group size G, at least 2. Default 5 (the paper).
+    pub num_generations: usize,
+    /// Prompts per optimizer step. Default 8.
+    pub prompts_per_step: usize,
+    /// Prompts that are sampled, and differentiated, together: bounds the memory. Default 4.
+    pub prompts_per_batch: usize,
+    /// Optimizer steps, each on fresh rollouts. Default 100.
+    pub max_steps: u64,
+    /// Updates per batch of rollouts, μ. Default 1: on policy.
+    pub num_iterations: usize,
+    /// Advantage made from the ranks. Default `dcg`.
+    pub advantage: Advantage,
+    /// Whether advantages are divided by a standard deviation. Default `none`.
+    pub scale_advantages: Scale,
+    /// Lower clip range ε. Default 0.2.
+    pub epsilon: f64,
+    /// Upper clip range; the lower one where absent.
+    pub epsilon_high: Option<f64>,
+    /// Weight β of the KL term; 0 skips the reference pass. Default 0.04 (GRPO).
+    pub beta: f64,
+    /// How the KL is measured. Default `k3`.
+    pub kl_estimator: KlEstimator,
+    /// Weight of the entropy bonus. Default 0.
+    pub entropy_coef: f64,
+    /// How the loss is averaged over tokens. Default `token` (DAPO).
+    pub loss_aggregation: Aggregation,
+    /// Leaves responses out of the loss that were cut off by the length limit. Default false.
+    pub mask_truncated_completions: bool,
+    /// When the reference follows the policy. Default `never`.
+    pub refresh_reference: RefreshReference,
+    /// Keeps the graph of the rollout's prompt pass for the update, which then need not repeat
+    /// it: faster, and holds every prompt's activations of the step in memory. Default true.
+    pub reuse_prefill: bool,
+    /// Weights to train. Default `all`.
+    pub trainable: Trainable,
+    /// Optimizer. Default learning rate 1e-6 (TRL's GRPO).
+    pub optim: OptimConfig,
+    /// Sampling of completions.
+    pub sampling: SamplingParams,
+    /// Steps between checkpoints; 0 writes none before the end. Default 0.
+    pub save_steps: u64,
+    /// Newest checkpoints that are kept; 0 keeps all. Default 2.
+    pub save_total_limit: usize,
+    /// Seed of data order and sampling. Default 42.
+    pub seed: u64,
+}
+
+impl Default for GrpoConfig {
+    fn default() -> Self {
+        GrpoConfig {
+            num_generations: 5,
+            prompts_per_step: 8,
+            prompts_per_batch: 4,
+            max_steps: 100,
+            num_iterations: 1,
+            advantage: Advantage::default(),
+            scale_advantages: Scale::default(),
+            epsilon: 0.2,
+            epsilon_high: None,
+            beta: 0.04,
+            kl_estimator: KlEstimator::default(),
+            entropy_coef: 0.0,
+            loss_aggregation: Aggregation::default(),
+            mask_truncated_completions: false,
+            refresh_reference: RefreshReference::default(),
+            reuse_prefill: true,
+            trainable: Trainable::default(),
+            optim: OptimConfig { learning_rate: 1e-6, ..OptimConfig::default() },
+            sampling: SamplingParams::default(),
+            save_steps: 0,
+            save_total_limit: 2,
+            seed: 42,
+        }
+    }
+}
+
+impl GrpoConfig {
+    /// # Errors
+    ///
+    /// Names the first knob that is out of its range.
+    pub fn check(&self) -> Result<(), String> {
+        let positive = [
+            ("prompts_per_step", self.prompts_per_step),
+            ("prompts_per_batch", self.prompts_per_batch),
+            ("num_iterations", self.num_iterations),
+            ("sampling.max_completion_length", self.sampling.max_completion_length),
+        ];
+        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(format!("`train.{name}` must be at least 1, got 0"));
+        }
+        if self.num_generations < 2 {
+            return Err(format!(
+                "`train.num_generations` must be at least 2 for a ranking to say anything, got {}",
+                self.num_generations
+            ));
+        }
+        let range = |name: &str, value: f64, ok: bool, want: &str| {
+            if ok { Ok(()) } else { Err(format!("`train.{name}` must be {want}, got {value}")) }
+        };
+        range("epsilon", self.epsilon, self.epsilon > 0.0 && self.epsilon < 1.0, "in (0, 1)")?;
+        if let Some(high) = self.epsilon_high {
+            range("epsilon_high", high, high > 0.0, "above 0")?;
+        }
+        range("beta", self.beta, self.beta >= 0.0, "0 or more")?;
+        range("entropy_coef", self.entropy_coef, self.entropy_coef >= 0.0, "0 or more")?;
+        let temperature = self.sampling.temperature;
+        range("sampling.temperature", temperature, temperature > 0.0, "above 0 in training")?;
+        let top_p = self.sampling.top_p;
+        range("sampling.top_p", top_p, top_p > 0.0 && top_p <= 1.0, "in (0, 1]")?;
+        let rate = self.optim.learning_rate;
+        range("optim.learning_rate", rate, rate > 0.0, "above 0")
+    }
+}

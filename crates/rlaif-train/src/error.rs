@@ -1,0 +1,77 @@
+//! What can end a run.
+
+use std::path::PathBuf;
+
+/// A run that could not go on. What it had computed lies in its last checkpoint.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// A knob out of range.
+    #[error("{0}")]
+    Config(String),
+    /// No prompt to train on.
+    #[error("there is nothing to train on: the data set is empty")]
+    NoData,
+    /// A prompt that could not be built.
+    #[error("row `{id}`: {source}")]
+    Prompt {
+        /// [`rlaif_data::Example::id`].
+        id: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No group of a step could be ranked.
+    #[error(
+        "step {step}: the Oracle ranked none of its {groups} groups; the first failure: {first}"
+    )]
+    NothingRanked {
+        /// The step.
+        step: u64,
+        /// Groups asked for.
+        groups: usize,
+        /// First failure.
+        first: String,
+    },
+    /// The loss or a gradient is not a number.
+    #[error(
+        "step {step}: the {what} is not finite; lower `optim.learning_rate`, or resume from an \
+         earlier checkpoint"
+    )]
+    NotFinite {
+        /// The step.
+        step: u64,
+        /// Loss or gradient norm.
+        what: &'static str,
+    },
+    /// An advantage that could not be computed.
+    #[error("step {step}: {source}")]
+    Advantage {
+        /// The step.
+        step: u64,
+        /// Why.
+        source: rlaif_rank::AdvantageError,
+    },
+    /// A file that could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A checkpoint that cannot be used.
+    #[error("checkpoint `{}`: {reason}", path.display())]
+    Checkpoint {
+        /// Its folder.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A model folder that could not be written.
+    #[error(transparent)]
+    Model(#[from] rlaif_model::LoadError),
+}
+
+/// Puts the path into an I/O error.
+pub(crate) fn at(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> TrainError + '_ {
+    move |source| TrainError::Io { path: path.to_owned(), source }
+}

@@ -1,0 +1,204 @@
+//! Supervised fine-tuning.
+//!
+//! ```text
+//! for each step:
+//!   take the next clips; encode what their conversations share once per clip
+//!   L = - mean over answer tokens of log π_θ(answer token)
+//!   update θ
+//! ```
+
+use std::sync::Arc;
+
+use burn::tensor::{Int, Tensor};
+use rlaif_model::decoder::index_tensor;
+use rlaif_model::{Parameters, Vlm};
+use rlaif_objective::sft;
+use rlaif_rollout::{PromptInput, encode, response_hidden};
+
+use crate::checkpoint::{self, Checkpoint};
+use crate::config::SftConfig;
+use crate::error::TrainError;
+use crate::metrics::{self, Metrics};
+use crate::optim::{self, AdamW};
+use crate::order;
+use crate::phase::Clock;
+use crate::run::{Event, Run};
+
+/// One continuation of a shared beginning: the rest of the prompt, then the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SftTurn {
+    /// Token ids after the shared beginning.
+    pub ids: Vec<u32>,
+    /// First of `ids` that belongs to the answer and carries loss.
+    pub answer_from: usize,
+}
+
+/// Conversations about one clip whose prompts begin alike.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SftItem {
+    /// The beginning they share, video included.
+    pub shared: PromptInput,
+    /// Their continuations.
+    pub turns: Vec<SftTurn>,
+}
+
+/// Where items come from: position in the data set to item.
+pub type Items<'a> = dyn Fn(usize) -> Result<Arc<SftItem>, TrainError> + 'a;
+
+/// The state of a supervised run.
+pub struct Sft {
+    /// The model under training.
+    pub policy: Vlm,
+    /// Optimizer state.
+    pub optimizer: AdamW,
+    /// Steps done.
+    pub step: u64,
+    config: SftConfig,
+    forbidden: Vec<u32>,
+}
+
+impl Sft {
+    /// A run from its beginning. With LoRA, fresh adapters are put on `policy`.
+    #[must_use]
+    pub fn new(mut policy: Vlm, config: SftConfig, forbidden: Vec<u32>) -> Self {
+        if let crate::config::Trainable::Lora(lora) = &config.trainable {
+            policy.attach_lora(lora);
+        }
+        Sft { policy, optimizer: AdamW::default(), step: 0, config, forbidden }
+    }
+
+    /// Continues from a checkpoint of the same recipe.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the checkpoint is not whole or not of this model.
+    pub fn resume(&mut self, from: &Checkpoint) -> Result<(), TrainError> {
+        checkpoint::restore(from, &mut self.policy, &mut self.optimizer, None)?;
+        self.step = from.state.step;
+        Ok(())
+    }
+
+    /// Trains to the last step, or until asked to stop. Returns true where it reached the end.
+    ///
+    /// # Errors
+    ///
+    /// Fails on a row that cannot be built, a loss that is not finite, a file that cannot be
+    /// written.
+    pub fn train(
+        &mut self,
+        len: usize,
+        items: &Items<'_>,
+        run: &mut Run<'_>,
+        save: &checkpoint::SaveModel<'_>,
+    ) -> Result<bool, TrainError> {
+        if len == 0 {
+            return Err(TrainError::NoData);
+        }
+        let total = self.config.max_steps;
+        while self.step < total {
+            let metrics = self.one_step(len, items)?;
+            self.step += 1;
+            if let Some(folder) = &run.folder {
+                metrics::append(&folder.join("metrics.jsonl"), self.step, &metrics)?;
+            }
+            (run.listen)(Event::Step { step: self.step, total, metrics: &metrics });
+            let stopping = run.control.stopping() && self.step < total;
+            let due = self.config.save_steps > 0 && self.step % self.config.save_steps == 0;
+            if let (Some(folder), true) = (&run.folder, stopping || due) {
+                let trains = |name: &str| self.config.trainable.trains(name);
+                let path = checkpoint::write(
+                    folder,
+                    &self.policy,
+                    &self.optimizer,
+                    None,
+                    checkpoint::State { step: self.step, seed: self.config.seed, reference: false },
+                    &trains,
+                    save,
+                )?;
+                (run.listen)(Event::Saved { path: &path });
+            }
+            if stopping {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn one_step(&mut self, len: usize, items: &Items<'_>) -> Result<Metrics, TrainError> {
+        let config = self.config.clone();
+        let mut clock = Clock::default();
+        let start = std::time::Instant::now();
+        let position = usize::try_from(self.step).unwrap_or(usize::MAX) * config.batch_size;
+        let batch: Vec<Arc<SftItem>> = clock.time("data", || {
+            order::stream(len, position, config.batch_size, config.seed)
+                .into_iter()
+                .map(items)
+                .collect::<Result<_, _>>()
+        })?;
+
+        let tracked = self.policy.tracked(|name| config.trainable.trains(name));
+        let (loss, entropy, tokens) =
+            clock.time("forward", || batch_loss(&tracked, &batch, &self.forbidden));
+        let loss_value = f64::from(loss.clone().inner().into_scalar::<f32>());
+        if !loss_value.is_finite() {
+            return Err(TrainError::NotFinite { step: self.step + 1, what: "loss" });
+        }
+        let mut gradients =
+            clock.time("backward", || tracked.gradients(&loss.backward()));
+        drop(tracked);
+        let norm = clock.time("optimizer", || {
+            optim::clip_global_norm(&mut gradients, config.optim.max_grad_norm)
+        });
+        if !norm.is_finite() {
+            return Err(TrainError::NotFinite { step: self.step + 1, what: "gradient norm" });
+        }
+        let learning_rate = config.optim.learning_rate
+            * config.optim.lr_scheduler_type.factor(
+                self.step,
+                config.max_steps,
+                config.optim.warmup_ratio,
+            );
+        clock.time("optimizer", || {
+            self.optimizer.step(&mut self.policy, &gradients, &config.optim, learning_rate);
+        });
+
+        let mut metrics = Metrics::new();
+        let mut put = |name: &str, value: f64| metrics.insert(name.to_owned(), value);
+        put("loss", loss_value);
+        put("entropy", entropy);
+        put("grad_norm", norm);
+        put("learning_rate", learning_rate);
+        put("num_tokens", tokens as f64);
+        put("step_time", start.elapsed().as_secs_f64());
+        clock.report(&mut metrics);
+        Ok(metrics)
+    }
+}
+
+/// Mean negative log-likelihood over the answers' tokens, `[1]`; their mean entropy, and their
+/// number.
+fn batch_loss(model: &Vlm, batch: &[Arc<SftItem>], forbidden: &[u32]) -> (Tensor<1>, f64, usize) {
+    let prompts: Vec<&PromptInput> = batch.iter().map(|item| &item.shared).collect();
+    let prefix = encode(model, &prompts);
+    let mut responses: Vec<(usize, &[u32])> = Vec::new();
+    let mut rows = Vec::new();
+    let mut targets: Vec<i64> = Vec::new();
+    let mut at = 0;
+    for (prompt, item) in batch.iter().enumerate() {
+        for turn in &item.turns {
+            responses.push((prompt, &turn.ids));
+            rows.extend(at + turn.answer_from..at + turn.ids.len());
+            targets.extend(turn.ids[turn.answer_from..].iter().map(|id| i64::from(*id)));
+            at += turn.ids.len();
+        }
+    }
+    let hidden = response_hidden(model, &prefix, &responses);
+    let device = hidden.device();
+    let hidden = hidden.select(0, index_tensor(&rows, &device));
+    let n = targets.len();
+    let targets = Tensor::<1, Int>::from_data(targets.as_slice(), &device);
+    let stats = rlaif_ops::token_stats(hidden, model.decoder.head(), targets, forbidden);
+    let weights = Tensor::<1>::full([n], 1.0 / n.max(1) as f64, &device);
+    let entropy = f64::from(stats.entropy.inner().mean().into_scalar::<f32>());
+    (sft(stats.logprobs, weights), entropy, n)
+}
