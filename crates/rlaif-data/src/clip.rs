@@ -28,13 +28,21 @@ enum VideoRefRepr {
 
 const WORLD_PREFIX: &str = "world:";
 
+impl VideoRef {
+    /// What a plain string in JSON means: a ClipWorld clip after `world:`, else a file.
+    #[must_use]
+    pub fn from_text(text: &str) -> Self {
+        match text.strip_prefix(WORLD_PREFIX) {
+            Some(address) => VideoRef::World(address.to_owned()),
+            None => VideoRef::File(PathBuf::from(text)),
+        }
+    }
+}
+
 impl From<VideoRefRepr> for VideoRef {
     fn from(repr: VideoRefRepr) -> Self {
         match repr {
-            VideoRefRepr::One(text) => match text.strip_prefix(WORLD_PREFIX) {
-                Some(address) => VideoRef::World(address.to_owned()),
-                None => VideoRef::File(PathBuf::from(text)),
-            },
+            VideoRefRepr::One(text) => VideoRef::from_text(&text),
             VideoRefRepr::Many(frames) => VideoRef::Frames(frames),
         }
     }

@@ -1,18 +1,24 @@
-//! Records that cross the rooms of oracle-rlaif: plain data, no tensors.
-//!
-//! ```text
-//! Example (video + question) -> Clip -> Group (G Completions) -> Ranking -> advantages -> update
-//! ```
-//!
-//! [`clip`] holds sampled frames, [`message`] chat messages with content blocks, [`example`] one
-//! row of a data set, [`completion`] what a policy sampled.
+#![doc = include_str!("../README.md")]
 
+pub mod atomic;
 pub mod clip;
+pub mod columns;
 pub mod completion;
+mod content;
+pub mod error;
 pub mod example;
+mod layout;
 pub mod message;
+pub mod preference;
+pub mod reader;
+mod rows;
 
+pub use atomic::{WriteError, write_atomic, write_atomic_with, write_jsonl};
 pub use clip::{Clip, Frame, Pixels, VideoRef};
+pub use columns::{ColumnClash, Columns};
 pub use completion::{Completion, FinishReason, Group};
+pub use error::DataError;
 pub use example::{Choices, Example};
 pub use message::{Block, Message, Role};
+pub use preference::Preference;
+pub use reader::{Loaded, Note, Reader, read_examples, read_preferences};
