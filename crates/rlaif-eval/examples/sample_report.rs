@@ -5,7 +5,6 @@
 use std::error::Error;
 use std::path::Path;
 
-use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rlaif_data::{Choices, Clip, Frame};
@@ -153,20 +152,19 @@ fn held_out(rng: &mut ChaCha8Rng, i: usize) -> ClipCard {
             options: COLOURS.map(|c| format!("the {c} square")).to_vec(),
             answer: i % 4,
         }),
-        answers: vec![answer("sft", "(B)", i % 4 == 1), answer("oracle_rlaif", "(A)", i % 4 == 0)],
+        answers: vec![answer("sft", "(B)", i == 1), answer("oracle_rlaif", "(A)", i == 0)],
         ..ClipCard::default()
     }
 }
 
 fn group(rng: &mut ChaCha8Rng, i: usize) -> ClipCard {
-    let mut texts = [
+    let texts = [
         "The square moves to the right and stops at the edge.",
         "The square moves right.",
         "A circle moves right.",
         "right right right right right right right right right right right right right right",
         "",
     ];
-    texts.shuffle(rng);
     let answers = texts.into_iter().enumerate().map(|(place, text)| CardAnswer {
         label: format!("#{}", place + 1),
         text: text.to_owned(),

@@ -225,6 +225,7 @@ impl Scan {
 #[cfg(test)]
 mod tests {
     use LetterPick::{Ambiguous, Missing, Option as Pick};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -292,6 +293,29 @@ mod tests {
     fn equal_options_cannot_be_told_apart_by_their_text() {
         let twins = ["red", "red", "blue"].map(str::to_owned);
         assert_eq!(extract_letter("red", &twins), Ambiguous);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_names_an_option_that_exists_or_none(
+            text in "(\\PC|[A-F .():*'\n]|answer is ){0,30}",
+            n in 0_usize..6,
+        ) {
+            let options: Vec<String> = options().into_iter().cycle().take(n).collect();
+            prop_assert!(extract_letter(&text, &options).option().is_none_or(|pick| pick < n));
+            prop_assert!(extract_letter_first_match(&text, n).option().is_none_or(|p| p < n));
+        }
+
+        #[test]
+        fn a_marked_letter_is_found_whatever_plain_words_follow(
+            words in "( [b-z]{2,8}){1,6}",
+            pick in 0_usize..4,
+        ) {
+            let options: Vec<String> = (0..4).map(|i| format!("{i}")).collect();
+            let text = format!("{}.{words}", letter(pick));
+            // A word like `option` would be a phrase of its own, but names no letter here.
+            prop_assert_eq!(extract_letter(&text, &options), Pick(pick));
+        }
     }
 
     #[test]

@@ -201,6 +201,8 @@ fn record(value: Value, at: &Place) -> Result<MetricsRecord, MetricsError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn parse(text: &str) -> Result<MetricsLog, MetricsError> {
@@ -235,6 +237,29 @@ mod tests {
         // Whole, only the line break is missing.
         let log = parse("{\"step\":1}\n{\"step\":2}").unwrap();
         assert_eq!((log.records.len(), log.truncated), (2, false));
+    }
+
+    proptest! {
+        #[test]
+        fn a_log_cut_anywhere_reads_up_to_the_cut(steps in 1_u64..6, cut in 0.0..1.0_f64) {
+            let line = |step| format!("{{\"step\":{step},\"loss\":1.5,\"phase\":\"größer\"}}\n");
+            let text: String = (0..steps).map(line).collect();
+            let whole = parse(&text).unwrap();
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below len")]
+            let end = (cut * text.len() as f64) as usize;
+            let log = MetricsLog::parse(&text.as_bytes()[..end], Path::new("m")).unwrap();
+            prop_assert_eq!(&log.records[..], &whole.records[..log.records.len()]);
+            let lines = text.as_bytes()[..end].iter().filter(|byte| **byte == b'\n').count();
+            prop_assert!(log.records.len() >= lines);
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            // Never a panic; what is read has steps in order.
+            if let Ok(log) = MetricsLog::parse(&bytes, Path::new("m")) {
+                prop_assert!(log.records.is_sorted_by_key(|record| record.step));
+            }
+        }
     }
 
     #[test]

@@ -120,8 +120,8 @@ fn difference(gain: Option<&Gain>) -> String {
 fn other_measures(sections: &[(&str, Option<&Section>)], headline: Measure) -> String {
     let mut text = String::new();
     let of = |measure: Measure| -> Vec<String> {
-        let mean = |s: &Option<&Section>| Some(percent(s.as_ref()?.measures.get(&measure)?.mean));
-        sections.iter().filter_map(|(_, section)| mean(section)).collect()
+        let mean = |s: Option<&Section>| Some(percent(s?.measures.get(&measure)?.mean));
+        sections.iter().filter_map(|(_, section)| mean(*section)).collect()
     };
     for measure in Measure::ALL.into_iter().filter(|measure| *measure != headline) {
         let means = of(measure);
@@ -230,7 +230,7 @@ mod tests {
         assert!(lines[1].starts_with("category"), "{text}");
         let end_of_n = lines[1].find(" n ").unwrap() + 2;
         for line in &lines[3..6] {
-            assert!(line[..end_of_n].ends_with('4') && line.contains("["), "{text}");
+            assert!(line[..end_of_n].ends_with('4') && line.contains('['), "{text}");
         }
         assert!(lines[7].starts_with("all"), "{text}");
         assert!(lines[7].contains("33.3 [") && lines[7].contains("83.3 ["), "{text}");

@@ -8,10 +8,9 @@ use std::collections::BTreeSet;
 use maud::{Markup, html};
 
 use super::{legend, series_class};
-use crate::bootstrap::Interval;
 use crate::format::{percent, percent_interval, words};
 use crate::item::ItemKind;
-use crate::report::{EvalReport, Section};
+use crate::report::{Estimate, EvalReport, Section};
 
 /// Height of one bar and of the gap behind it, in pixels.
 const BAR: usize = 12;
@@ -20,9 +19,6 @@ const GAP: usize = 4;
 /// Below this many questions a category is marked as small.
 const SMALL: usize = 100;
 
-/// One checkpoint's share in a row, where it has one.
-type Cell = Option<(f64, Interval)>;
-
 pub(super) fn section(title: &str, kind: ItemKind, evals: &[EvalReport]) -> Markup {
     let sections: Vec<(usize, &EvalReport, &Section)> = evals
         .iter()
@@ -30,16 +26,12 @@ pub(super) fn section(title: &str, kind: ItemKind, evals: &[EvalReport]) -> Mark
         .filter_map(|(index, eval)| Some((index, eval, eval.section(kind)?)))
         .collect();
     let Some((_, _, first)) = sections.first().copied() else { return html! {} };
-    let of = |pick: &dyn Fn(&Section) -> Option<(f64, Interval, usize)>| {
-        let picked: Vec<_> = evals.iter().map(|eval| eval.section(kind).and_then(pick)).collect();
-        let n = picked.iter().flatten().map(|(_, _, n)| *n).max().unwrap_or(0);
-        let cells: Vec<Cell> =
-            picked.into_iter().map(|cell| cell.map(|(mean, ci, _)| (mean, ci))).collect();
-        (n, cells)
+    let of = |pick: &dyn Fn(&Section) -> Option<Estimate>| -> Vec<Option<Estimate>> {
+        evals.iter().map(|eval| eval.section(kind).and_then(pick)).collect()
     };
     let names: BTreeSet<&String> =
         sections.iter().flat_map(|(_, _, section)| section.by_category.keys()).collect();
-    let (n, all) = of(&|s| Some((s.accuracy, s.ci95, s.n)));
+    let all = of(&|s| Some(Estimate { mean: s.accuracy, ci95: s.ci95, n: s.n }));
     html! {
         section {
             h2 { (title) " by category" }
@@ -52,12 +44,13 @@ pub(super) fn section(title: &str, kind: ItemKind, evals: &[EvalReport]) -> Mark
             }
             (legend(sections.iter().map(|(_, eval, _)| eval.name.as_str())))
             div.bars {
-                (row("All questions", n, &all, first.chance))
+                (row("All questions", &all, first.chance))
                 @for name in names {
-                    @let (n, cells) = of(&|s| {
-                        s.by_category.get(name).map(|c| (c.accuracy, c.ci95, c.n))
+                    @let cells = of(&|s| {
+                        let c = s.by_category.get(name)?;
+                        Some(Estimate { mean: c.accuracy, ci95: c.ci95, n: c.n })
                     });
-                    (row(&words(name), n, &cells, first.chance))
+                    (row(&words(name), &cells, first.chance))
                 }
                 (axis())
             }
@@ -66,7 +59,8 @@ pub(super) fn section(title: &str, kind: ItemKind, evals: &[EvalReport]) -> Mark
     }
 }
 
-fn row(name: &str, n: usize, cells: &[Cell], chance: Option<f64>) -> Markup {
+fn row(name: &str, cells: &[Option<Estimate>], chance: Option<f64>) -> Markup {
+    let n = cells.iter().flatten().map(|cell| cell.n).max().unwrap_or(0);
     let height = cells.len() * (BAR + GAP) + GAP;
     let place = |share: f64| format!("{:.2}%", 100.0 * share);
     html! {
@@ -82,7 +76,7 @@ fn row(name: &str, n: usize, cells: &[Cell], chance: Option<f64>) -> Markup {
                     line.grid x1=(x) x2=(x) y1="0" y2="100%" {}
                 }
                 @for (index, cell) in cells.iter().enumerate() {
-                    @if let Some((mean, [lo, hi])) = cell {
+                    @if let Some(Estimate { mean, ci95: [lo, hi], .. }) = cell {
                         @let top = GAP + index * (BAR + GAP);
                         @let middle = top + BAR / 2;
                         g.(series_class(index)) {
@@ -103,8 +97,8 @@ fn row(name: &str, n: usize, cells: &[Cell], chance: Option<f64>) -> Markup {
                 @for (index, cell) in cells.iter().enumerate() {
                     div.(series_class(index)) {
                         @match cell {
-                            Some((mean, ci)) => {
-                                b { (percent(*mean)) } " " span.soft { (percent_interval(*ci)) }
+                            Some(Estimate { mean, ci95, .. }) => {
+                                b { (percent(*mean)) } " " span.soft { (percent_interval(*ci95)) }
                             }
                             None => { "–" }
                         }

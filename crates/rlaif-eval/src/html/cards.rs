@@ -6,6 +6,8 @@ use rlaif_data::{Choices, Clip};
 
 use super::thumbnail::{FrameError, Thumbnail, thumbnails};
 use crate::format::words;
+use crate::item::ItemResult;
+use crate::measure::Measure;
 
 /// Most characters of a text that a report shows.
 const MAX_CHARS: usize = 2_000;
@@ -44,6 +46,45 @@ pub struct ClipCard {
     pub note: String,
     /// The answers; shown by rank where they have one.
     pub answers: Vec<CardAnswer>,
+}
+
+impl ClipCard {
+    /// A held-out question with the answers that named checkpoints gave to it; the question is the
+    /// first one's. `None` without answers.
+    #[must_use]
+    pub fn of_items(clip: Option<Clip>, answers: &[(&str, &ItemResult)]) -> Option<Self> {
+        let (_, item) = answers.first()?;
+        Some(ClipCard {
+            clip,
+            video: item.head.video.clone(),
+            category: item.head.category.clone(),
+            question: item.head.question.clone(),
+            reference: item.reference.clone(),
+            choices: item.choices.clone(),
+            note: String::new(),
+            answers: answers.iter().map(|(name, item)| CardAnswer::of_item(name, item)).collect(),
+        })
+    }
+}
+
+impl CardAnswer {
+    /// The answer of a checkpoint: the option it finds most likely and what it wrote.
+    fn of_item(name: &str, item: &ItemResult) -> Self {
+        let likely = item.by_likelihood.map(|pick| format!("{} most likely", letter(pick)));
+        let wrote =
+            (!item.answer_text.is_empty() || likely.is_none()).then(|| item.answer_text.clone());
+        let parts: Vec<String> = likely.into_iter().chain(wrote).collect();
+        let correct = [Measure::Likelihood, Measure::Letter, Measure::NormalisedMatch]
+            .into_iter()
+            .find_map(|measure| measure.value(item));
+        CardAnswer {
+            label: name.to_owned(),
+            text: parts.join(" · "),
+            rank: None,
+            advantage: None,
+            correct: correct.map(|value| value > 0.5),
+        }
+    }
 }
 
 pub(super) fn section(title: &str, note: &str, cards: &[ClipCard]) -> Result<Markup, FrameError> {
@@ -169,6 +210,7 @@ fn clip_text(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::item::tests::{choice, head};
 
     #[test]
     fn answers_appear_by_rank_with_unplaced_ones_last() {
@@ -189,6 +231,22 @@ mod tests {
         assert!(at("text best") < at("text worse") && at("text worse") < at("text none"));
         assert!(page.contains(r#"<td class="num up">+0.50</td>"#), "{page}");
         assert!(page.contains(r#"<td class="num down">−0.50</td>"#), "{page}");
+    }
+
+    #[test]
+    fn held_out_cards_show_what_each_checkpoint_said() {
+        let right = choice("1", "counting", "v", true);
+        let wrong = choice("1", "counting", "v", false);
+        let card = ClipCard::of_items(None, &[("sft", &wrong), ("rl", &right)]).unwrap();
+        assert_eq!((card.category.as_str(), card.choices.unwrap().answer), ("counting", 1));
+        let said: Vec<(&str, &str, Option<bool>)> =
+            card.answers.iter().map(|a| (a.label.as_str(), a.text.as_str(), a.correct)).collect();
+        let expected = [("sft", "A most likely", Some(false)), ("rl", "B most likely", Some(true))];
+        assert_eq!(said, expected);
+        let open = ItemResult::open_ended(head("2", "c", "v"), "red".into(), Some("Red".into()));
+        let card = ClipCard::of_items(None, &[("sft", &open)]).unwrap();
+        assert_eq!((card.answers[0].text.as_str(), card.answers[0].correct), ("red", Some(true)));
+        assert_eq!(ClipCard::of_items(None, &[]), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The page as a whole: what it contains, and that nothing from data becomes markup.
 
+use std::fmt::Write;
 use std::path::Path;
 
 use rlaif_data::{Choices, Clip, Frame};
@@ -11,12 +12,12 @@ use crate::summary::tests::summary;
 const HOSTILE: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>&amp;</style>";
 
 fn log() -> MetricsLog {
-    let lines: String = (1..=60)
-        .map(|i| {
-            let kl = if i == 7 { "null".to_owned() } else { format!("{}", 0.01 * f64::from(i)) };
-            format!("{{\"step\":{i},\"loss\":{},\"kl\":{kl}}}\n", 3.0 / f64::from(i))
-        })
-        .collect();
+    let mut lines = String::new();
+    for i in 1..=60 {
+        let kl = if i == 7 { "null".to_owned() } else { format!("{}", 0.01 * f64::from(i)) };
+        let loss = 3.0 / f64::from(i);
+        writeln!(lines, "{{\"step\":{i},\"loss\":{loss},\"kl\":{kl}}}").unwrap();
+    }
     MetricsLog::parse(lines.as_bytes(), Path::new("metrics.jsonl")).unwrap()
 }
 
