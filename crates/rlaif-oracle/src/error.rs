@@ -255,19 +255,31 @@ const EXCERPT_CHARS: usize = 400;
 /// escaped, so that hostile output cannot drive a terminal.
 pub(crate) fn excerpt(text: &str) -> String {
     let text = text.trim();
+    let cut = text.char_indices().nth(EXCERPT_CHARS).map_or(text.len(), |(at, _)| at);
+    let shown = tame(&text[..cut]);
+    if cut == text.len() { shown } else { format!("{shown} ... ({} bytes in all)", text.len()) }
+}
+
+/// The end of what an Oracle wrote, where the last line says what is wrong.
+pub(crate) fn excerpt_end(text: &str) -> String {
+    let text = text.trim();
+    match text.char_indices().rev().nth(EXCERPT_CHARS - 1) {
+        Some((cut, _)) if cut > 0 => format!("... {}", tame(&text[cut..])),
+        _ => tame(text),
+    }
+}
+
+fn tame(text: &str) -> String {
     if text.is_empty() {
         return "(nothing)".to_owned();
     }
-    let mut shown = String::new();
-    for c in text.chars().take(EXCERPT_CHARS) {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
         if c.is_control() {
             shown.extend(c.escape_default());
         } else {
             shown.push(c);
         }
-    }
-    if text.chars().nth(EXCERPT_CHARS).is_some() {
-        shown.push_str(&format!(" ... ({} bytes in all)", text.len()));
     }
     shown
 }
@@ -284,6 +296,12 @@ mod tests {
         let long = excerpt(&"é".repeat(1000));
         assert!(long.ends_with("é ... (2000 bytes in all)"), "{long}");
         assert_eq!(long.chars().filter(|c| *c == 'é').count(), 400);
+
+        assert_eq!(excerpt_end("a\nb\n"), "a\\nb");
+        let exact = "é".repeat(400);
+        assert_eq!(excerpt_end(&exact), exact);
+        assert_eq!(excerpt_end(&format!("x{exact}")), format!("... {exact}"));
+        assert_eq!(excerpt_end(" "), "(nothing)");
     }
 
     #[test]

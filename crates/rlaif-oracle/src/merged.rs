@@ -99,17 +99,11 @@ pub fn rank_groups(oracle: &dyn Oracle, requests: &[RankRequest], cancel: &Cance
 
 /// The verdict on a group with at most one distinct response.
 fn tied(request: &RankRequest, metrics: &mut OracleMetrics) -> Result<Verdict, OracleError> {
-    match Ranking::all_tied(request.candidates.len()) {
-        Ok(ranking) => {
-            metrics.count_skipped(&ranking);
-            Ok(Verdict::new(ranking, Duration::ZERO))
-        }
-        Err(_) => {
-            let error = OracleError::NoCandidates { example: request.example.id.clone() };
-            metrics.count_failure(&error);
-            Err(error)
-        }
-    }
+    let ranking = Ranking::all_tied(request.candidates.len())
+        .map_err(|_| OracleError::NoCandidates { example: request.example.id.clone() })
+        .inspect_err(|error| metrics.count_failure(error))?;
+    metrics.count_skipped(&ranking);
+    Ok(Verdict::new(ranking, Duration::ZERO))
 }
 
 /// Asks, and makes sure of one answer per request whatever the Oracle does.

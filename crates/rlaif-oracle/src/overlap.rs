@@ -1,4 +1,4 @@
-//! Word overlap of two texts: token F1 and ROUGE-L over SQuAD's normal form.
+//! Word overlap of two texts: token F1 and ROUGE-L over `SQuAD`'s normal form.
 //!
 //! ```text
 //! F = 2 P R / (P + R) = 2 c / (p + w)
@@ -12,7 +12,7 @@
 
 use std::collections::HashMap;
 
-/// The words of a text in SQuAD's normal form: lower case, ASCII punctuation removed (not replaced:
+/// The words of a text in `SQuAD`'s normal form: lower case, ASCII punctuation removed (not replaced:
 /// `it's` becomes `its`), the articles `a`, `an`, `the` removed.
 pub(crate) fn words(text: &str) -> Vec<String> {
     let kept: String = text.to_lowercase().chars().filter(|c| !c.is_ascii_punctuation()).collect();

@@ -14,7 +14,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReferenceMetric {
-    /// Token F1 over multisets of words: word order does not count (SQuAD).
+    /// Token F1 over multisets of words: word order does not count (`SQuAD`).
     #[default]
     TokenF1,
     /// F over the longest common subsequence of words (ROUGE-L).
@@ -29,7 +29,7 @@ pub struct ReferenceConfig {
     pub metric: ReferenceMetric,
 }
 
-/// Orders candidates by their word overlap with [`Example::reference`], both in SQuAD's normal form
+/// Orders candidates by their word overlap with [`Example::reference`], both in `SQuAD`'s normal form
 /// (lower case, without ASCII punctuation and articles). Equal overlap ties, so candidates that
 /// share nothing with the reference all tie at the end.
 ///

@@ -4,7 +4,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -32,7 +32,7 @@ pub struct OracleWorker {
 struct Batch {
     requests: Vec<RankRequest>,
     cancel: Cancel,
-    outcome: std::sync::mpsc::SyncSender<RankOutcome>,
+    outcome: SyncSender<RankOutcome>,
 }
 
 /// A submitted batch. Dropping it gives the batch up.
@@ -104,11 +104,16 @@ impl Drop for OracleWorker {
 impl Pending {
     /// Whether [`wait`](Self::wait) would return at once.
     pub fn is_ready(&mut self) -> bool {
+        self.wait_for(Duration::ZERO)
+    }
+
+    /// Waits no longer than `patience`; whether the verdicts are there.
+    pub fn wait_for(&mut self, patience: Duration) -> bool {
         if self.ready.is_none() {
-            self.ready = match self.outcome.try_recv() {
+            self.ready = match self.outcome.recv_timeout(patience) {
                 Ok(outcome) => Some(outcome),
-                Err(TryRecvError::Empty) => None,
-                Err(TryRecvError::Disconnected) => Some(self.lost()),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => Some(self.lost()),
             };
         }
         self.ready.is_some()
@@ -120,22 +125,6 @@ impl Pending {
         match self.ready.take() {
             Some(outcome) => outcome,
             None => self.outcome.recv().unwrap_or_else(|_| self.lost()),
-        }
-    }
-
-    /// Waits no longer than `patience`.
-    ///
-    /// # Errors
-    ///
-    /// The handle itself where the verdicts are not there yet, to wait for again.
-    pub fn wait_for(mut self, patience: Duration) -> Result<RankOutcome, Self> {
-        if let Some(outcome) = self.ready.take() {
-            return Ok(outcome);
-        }
-        match self.outcome.recv_timeout(patience) {
-            Ok(outcome) => Ok(outcome),
-            Err(RecvTimeoutError::Timeout) => Err(self),
-            Err(RecvTimeoutError::Disconnected) => Ok(self.lost()),
         }
     }
 
@@ -210,10 +199,11 @@ mod tests {
             Ranking::from_order(&[0, 1]).unwrap()
         }));
         let mut first = worker.submit(vec![request("a", &["p", "q"])]);
-        let second = worker.submit(vec![request("b", &["p", "q"])]);
+        let mut second = worker.submit(vec![request("b", &["p", "q"])]);
         assert!(!first.is_ready());
         open.send(()).unwrap();
-        let second = second.wait_for(Duration::from_millis(50)).unwrap_err();
+        assert!(!second.wait_for(Duration::from_millis(50)));
+        assert!(first.wait_for(Duration::from_secs(20)));
         assert!(first.is_ready(), "batches are ranked in the order of submission");
         assert!(first.is_ready(), "asking twice changes nothing");
         open.send(()).unwrap();
@@ -235,7 +225,7 @@ mod tests {
 
     #[test]
     fn dropping_the_worker_cancels_and_the_handles_say_so() {
-        let worker = worker(slow(Duration::from_secs(60)));
+        let worker = worker(slow(Duration::from_mins(1)));
         let pending: Vec<Pending> =
             (0..3).map(|_| worker.submit(vec![request("a", &["p", "q"])])).collect();
         let start = Instant::now();
@@ -250,7 +240,7 @@ mod tests {
     #[test]
     fn the_runs_flag_and_the_handles_flag_stop_a_batch() {
         let run = Cancel::new();
-        let oracle = Box::new(slow(Duration::from_secs(60)));
+        let oracle = Box::new(slow(Duration::from_mins(1)));
         let worker = OracleWorker::start(oracle, &run).unwrap();
         let pending = worker.submit(vec![request("a", &["p", "q"])]);
         pending.cancel();
@@ -296,10 +286,7 @@ mod tests {
         assert_eq!(outcome.metrics.failures[&FailureKind::Contract], 2);
         assert_eq!(outcome.metrics.groups, 2);
         let mut late = worker.submit(vec![request("c", &["p", "q"])]);
-        let start = Instant::now();
-        while !late.is_ready() && start.elapsed() < Duration::from_secs(5) {
-            thread::sleep(Duration::from_millis(5));
-        }
+        assert!(late.wait_for(Duration::from_secs(20)));
         assert_eq!(late.wait().metrics.failures[&FailureKind::Contract], 1);
     }
 }

@@ -30,6 +30,8 @@ const GRACE: Duration = Duration::from_millis(500);
 pub(crate) enum Event {
     /// A line without its line feed, not blank.
     Line(Vec<u8>),
+    /// The output ended in the middle of a line; it may be whole but for its line feed.
+    Unfinished(Vec<u8>),
     /// The beginning of a line over [`LINE_LIMIT`].
     TooLong(Vec<u8>),
     /// It closed stdout, most likely because it ended.
@@ -189,6 +191,7 @@ fn read_lines(stdout: impl Read, events: &SyncSender<Event>) {
                 Event::TooLong(line)
             }
             Ok(1..) if line.trim_ascii().is_empty() => continue,
+            Ok(1..) if line.last() != Some(&b'\n') => Event::Unfinished(line),
             Ok(1..) => Event::Line(line.trim_ascii().to_vec()),
             Ok(0) | Err(_) => Event::Closed,
         };

@@ -148,12 +148,17 @@ impl Reply {
             Some(Abstain::Reason(reason)) => Some(reason),
         };
         match (ranking, order, ranks, abstained, error) {
-            (Some(blocks), None, None, None, None) => from_blocks(&blocks, unplaced, candidates),
+            (Some(blocks), None, None, None, None) => {
+                from_blocks(&blocks, &unplaced.unwrap_or_default(), candidates)
+            }
             (None, Some(order), None, None, None) => {
                 let blocks: Vec<Vec<usize>> = order.into_iter().map(|c| vec![c]).collect();
-                from_blocks(&blocks, unplaced, candidates)
+                from_blocks(&blocks, &unplaced.unwrap_or_default(), candidates)
             }
-            (None, None, Some(ranks), None, None) => from_ranks(ranks, unplaced, candidates),
+            (None, None, Some(_), None, None) if unplaced.is_some() => {
+                Answer::Malformed("`ranks` says `null` for unplaced, not `unplaced`".to_owned())
+            }
+            (None, None, Some(ranks), None, None) => from_ranks(ranks, candidates),
             (None, None, None, Some(reason), None) => Answer::Abstained(reason),
             (None, None, None, None, Some(message)) => Answer::Failed(message),
             (None, None, None, None, None) => {
@@ -167,35 +172,30 @@ impl Reply {
 const WAYS: &str = "`ranking`, `order`, `ranks`, `abstain` and `error`";
 
 /// A ranking in which every candidate is either in a block or said to be unplaced.
-fn from_blocks(blocks: &[Vec<usize>], unplaced: Option<Vec<usize>>, candidates: usize) -> Answer {
-    let unplaced = unplaced.unwrap_or_default();
+fn from_blocks(blocks: &[Vec<usize>], unplaced: &[usize], candidates: usize) -> Answer {
     let mut all = blocks.to_vec();
-    all.push(unplaced.clone());
+    all.push(unplaced.to_vec());
     // With the unplaced as one more block, each candidate must occur exactly once.
     let missing = match Ranking::from_blocks(&all, candidates) {
         Ok(all) => all.unplaced().first().copied(),
         Err(error) => return Answer::Invalid(error),
     };
-    match (missing, Ranking::from_blocks(blocks, candidates)) {
-        (Some(candidate), _) => Answer::Invalid(InvalidRanking::Missing { candidate }),
-        (None, Ok(ranking)) if ranking.n_placed() > 0 => Answer::Ranking(ranking),
-        (None, Ok(_)) => Answer::Abstained("it placed no candidate".to_owned()),
-        (None, Err(error)) => Answer::Invalid(error),
+    match missing {
+        Some(candidate) => Answer::Invalid(InvalidRanking::Missing { candidate }),
+        None => placed(Ranking::from_blocks(blocks, candidates)),
     }
 }
 
-fn from_ranks(
-    ranks: Vec<Option<usize>>,
-    unplaced: Option<Vec<usize>>,
-    candidates: usize,
-) -> Answer {
-    if unplaced.is_some() {
-        return Answer::Malformed("`ranks` says `null` for unplaced, not `unplaced`".to_owned());
-    }
+fn from_ranks(ranks: Vec<Option<usize>>, candidates: usize) -> Answer {
     if ranks.len() != candidates {
         return Answer::Invalid(InvalidRanking::Length { got: ranks.len(), expected: candidates });
     }
-    match Ranking::from_ranks(ranks) {
+    placed(Ranking::from_ranks(ranks))
+}
+
+/// A ranking that places nobody says nothing, which is not the same as a tie of all.
+fn placed(ranking: Result<Ranking, InvalidRanking>) -> Answer {
+    match ranking {
         Ok(ranking) if ranking.n_placed() > 0 => Answer::Ranking(ranking),
         Ok(_) => Answer::Abstained("it placed no candidate".to_owned()),
         Err(error) => Answer::Invalid(error),

@@ -14,7 +14,10 @@ use super::{
     process::{Event, LINE_LIMIT, Process},
     protocol::{Answer, Reply, request_line},
 };
-use crate::{Cancel, OracleError, RankRequest, Verdict, error::excerpt};
+use crate::{
+    Cancel, OracleError, RankRequest, Verdict,
+    error::{excerpt, excerpt_end},
+};
 
 /// How often cancellation is looked for while waiting.
 const POLL: Duration = Duration::from_millis(20);
@@ -144,7 +147,7 @@ impl Batch<'_> {
             match process.next_event(Duration::ZERO) {
                 Event::Nothing => {}
                 Event::Closed => self.fail_closed(),
-                Event::Line(line) => self.fail_protocol(stray(), &line),
+                Event::Line(line) | Event::Unfinished(line) => self.fail_protocol(stray(), &line),
                 Event::TooLong(line) => self.fail_protocol(too_long(), &line),
             }
         }
@@ -210,6 +213,10 @@ impl Batch<'_> {
         let left = self.open.values().map(|open| open.left(now)).min().unwrap_or_default();
         match process.next_event(left.min(POLL)) {
             Event::Line(line) => self.read(&line),
+            // A reply that only lacks its line feed counts; of anything else the end that follows
+            // is the cause.
+            Event::Unfinished(line) if Reply::read(&line).is_ok() => self.read(&line),
+            Event::Unfinished(_) => {}
             Event::TooLong(line) => self.fail_protocol(too_long(), &line),
             Event::Closed => self.fail_closed(),
             Event::Nothing => {
@@ -263,7 +270,7 @@ impl Batch<'_> {
     fn fail_closed(&mut self) {
         let Some(process) = self.session.process.take() else { return };
         let ended = process.wait_and_end();
-        self.fail(&Failure::Died { status: ended.status, stderr: excerpt(&ended.stderr) });
+        self.fail(&Failure::Died { status: ended.status, stderr: excerpt_end(&ended.stderr) });
     }
 
     fn fail_protocol(&mut self, detail: String, line: &[u8]) {
