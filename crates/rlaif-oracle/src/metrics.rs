@@ -53,6 +53,34 @@ impl OracleMetrics {
         (answers > 0).then(|| self.latency_sum / answers)
     }
 
+    /// The figures under the names that a run logs them by. Latencies are in seconds; those of
+    /// which there is nothing to tell, and kinds of failure that did not occur, are left out.
+    #[must_use]
+    pub fn named(&self) -> Vec<(String, f64)> {
+        let counts = [
+            ("oracle/groups", self.groups),
+            ("oracle/calls", self.calls),
+            ("oracle/ranked", self.ranked),
+            ("oracle/skipped", self.skipped),
+            ("oracle/failed", self.failed()),
+            ("oracle/merged_candidates", self.merged_candidates),
+            ("oracle/partial", self.partial),
+        ];
+        let mut named: Vec<(String, f64)> =
+            counts.map(|(name, count)| (name.to_owned(), count as f64)).to_vec();
+        for (kind, count) in &self.failures {
+            named.push((format!("oracle/failures/{}", kind.as_str()), *count as f64));
+        }
+        if let Some(mean) = self.latency_mean() {
+            named.push(("oracle/latency".to_owned(), mean.as_secs_f64()));
+            named.push(("oracle/latency_max".to_owned(), self.latency_max.as_secs_f64()));
+        }
+        if let Some(ties) = self.ties_fraction() {
+            named.push(("rank/ties".to_owned(), ties));
+        }
+        named
+    }
+
     pub(crate) fn count_failure(&mut self, error: &OracleError) {
         *self.failures.entry(error.kind()).or_default() += 1;
     }
@@ -142,5 +170,27 @@ mod tests {
         assert_eq!(sum.failures[&FailureKind::Timeout], 2);
         assert_eq!(sum.latency_sum, Duration::from_secs(6));
         assert_eq!(sum.latency_max, Duration::from_secs(3));
+    }
+
+    #[test]
+    fn names_are_those_of_the_log() {
+        let silent: Vec<String> =
+            OracleMetrics::default().named().into_iter().map(|(name, _)| name).collect();
+        assert!(!silent.iter().any(|name| name.contains("latency") || name == "rank/ties"));
+
+        let mut metrics = OracleMetrics { groups: 2, calls: 2, ..OracleMetrics::default() };
+        metrics.count_failure(&OracleError::Cancelled { example: "e".to_owned() });
+        let ranking = Ranking::from_blocks(&[vec![0, 1], vec![2]], 3).unwrap();
+        metrics.count_verdict(&Verdict::new(ranking, Duration::from_millis(1500)));
+        let named: BTreeMap<String, f64> = metrics.named().into_iter().collect();
+        for (name, value) in [
+            ("oracle/failed", 1.0),
+            ("oracle/failures/cancelled", 1.0),
+            ("oracle/latency", 1.5),
+            ("oracle/latency_max", 1.5),
+            ("rank/ties", 1.0 / 3.0),
+        ] {
+            assert!((named[name] - value).abs() < 1e-12, "{name}: {}", named[name]);
+        }
     }
 }

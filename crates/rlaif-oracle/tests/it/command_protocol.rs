@@ -65,22 +65,23 @@ fn replies_are_matched_by_id_in_any_order() {
 #[test]
 fn one_request_at_a_time_unless_told_otherwise() {
     // Whatever else is in the pipe after the first line would be seen by `head`.
-    let script = r#"
-        exec 3<&0; next; first=$id
-        (head -n 1 > "$1/early") <&3 & sleep 0.5; kill $! 2> /dev/null
-        id=$first; reply '"abstain": true'
-        exec sleep 600"#;
-    let early = |concurrency| {
-        let judge = judge_with(script, |config| {
+    let early = |concurrency, tenths: u32| {
+        let script = format!(
+            r#"
+            exec 3<&0; next; first=$id
+            (head -n 1 > "$1/early") <&3 &
+            i=0; while [ $i -lt {tenths} ] && [ ! -s "$1/early" ]; do sleep 0.1; i=$((i + 1)); done
+            kill $! 2> /dev/null; id=$first; reply '"abstain": true'"#
+        );
+        let judge = judge_with(&script, |config| {
             config.concurrency = concurrency;
-            config.timeout_seconds = 1.5;
             config.max_restarts = 0;
         });
         judge.brief(&["a", "b"]);
         judge.trace("early").lines().count()
     };
-    assert_eq!(early(1), 0);
-    assert_eq!(early(2), 1);
+    assert_eq!(early(1, 5), 0);
+    assert_eq!(early(2, 200), 1);
 }
 
 #[test]
