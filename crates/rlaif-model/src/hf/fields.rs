@@ -91,11 +91,6 @@ impl<'a> Fields<'a> {
         self.map.contains_key(key)
     }
 
-    /// All keys with their values.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'a String, &'a Value)> {
-        self.map.iter()
-    }
-
     pub(crate) fn wrong(&self, key: &str, found: &Value, expected: &'static str) -> FieldError {
         FieldError::Type { key: self.key(key), found: shown(found), expected }
     }
@@ -107,6 +102,16 @@ impl<'a> Fields<'a> {
         supported: &'static str,
     ) -> FieldError {
         FieldError::Unsupported { key: self.key(key), found: shown(found), supported }
+    }
+
+    /// The error of a number that lies outside of what `expected` says.
+    pub(crate) fn outside(
+        &self,
+        key: &str,
+        found: impl std::fmt::Display,
+        expected: &'static str,
+    ) -> FieldError {
+        FieldError::Type { key: self.key(key), found: found.to_string(), expected }
     }
 
     /// A size within `1..=max`.

@@ -1,0 +1,496 @@
+//! Tokenizer and chat template of a checkpoint: conversations to token ids and back.
+//!
+//! Prompts are tokenised as `transformers`' `LlavaProcessor.apply_chat_template` does it: the
+//! template is rendered, and the tokenizer's post-processor adds its beginning-of-sequence token
+//! unless the template wrote one. One thing differs on purpose: text that spells a special token
+//! (a question about `</s>`, say) stays text; see the source of `protect`.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use rlaif_data::{Block, Message, Role};
+use serde_json::{Map, Value, json};
+use tokenizers::Tokenizer;
+
+use super::files::{FileError, write_atomic, write_json};
+use super::protect::{Marks, Piece, protect};
+use super::template::ChatTemplate;
+
+/// Why a tokenizer cannot be opened or cannot encode.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenizerError {
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file does not hold what it should.
+    #[error("{}: {problem}", path.display())]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The checkpoint brings no chat template.
+    #[error(
+        "{}: no chat template in chat_template.jinja, chat_template.json or \
+         tokenizer_config.json; choose one (vicuna_v1 is VLM-RLAIF's)", dir.display()
+    )]
+    NoTemplate {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The chat template cannot be used, or refuses the conversation.
+    #[error("chat template: {problem}")]
+    Template {
+        /// What is wrong.
+        problem: String,
+    },
+    /// A token that every use needs is not defined.
+    #[error("the tokenizer has no {name}; set it in tokenizer_config.json")]
+    NoToken {
+        /// `eos_token`, for instance.
+        name: &'static str,
+    },
+    /// The conversation shows no video or several.
+    #[error("a prompt shows exactly one video, this conversation shows {found}")]
+    VideoCount {
+        /// Number of video blocks.
+        found: usize,
+    },
+    /// The template wrote the video's placeholder another number of times than once.
+    #[error("chat template: it wrote the placeholder {token} {found} times for one video")]
+    Placeholder {
+        /// The placeholder.
+        token: String,
+        /// How often it came out.
+        found: usize,
+    },
+    /// A text could not be encoded.
+    #[error("cannot encode {text:?}: {problem}")]
+    Encode {
+        /// Its beginning.
+        text: String,
+        /// What the tokenizer said.
+        problem: String,
+    },
+    /// A vocabulary entry that a white-space tokenizer can never produce.
+    #[error("{word:?} cannot be a word of a white-space tokenizer: it is empty or holds a space")]
+    Word {
+        /// The entry.
+        word: String,
+    },
+}
+
+/// A prompt as token ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PromptTokens {
+    /// Token ids, the video's placeholder repeated once per visual token. Length `T`.
+    pub ids: Vec<u32>,
+    /// Where the visual tokens lie in `ids`.
+    pub visual: Range<usize>,
+}
+
+/// Where a template puts an answer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AnswerFrame {
+    /// A rendered prompt that an answer may follow.
+    pub(super) before: String,
+    /// What stands between the prompt and the answer, usually a space or nothing.
+    pub(super) between: String,
+    /// The token that closes an answer.
+    pub(super) eos: u32,
+}
+
+/// Tokenizer and chat template of one checkpoint.
+#[derive(Clone, Debug)]
+pub struct ChatTokenizer {
+    pub(super) tokenizer: Tokenizer,
+    /// The same, taking special tokens in its input literally.
+    pub(super) literal: Tokenizer,
+    pub(super) template: ChatTemplate,
+    /// `tokenizer.json`.
+    pub(super) json: String,
+    /// `tokenizer_config.json`.
+    pub(super) config: Map<String, Value>,
+    pub(super) bos_token: Option<String>,
+    pub(super) unk_id: Option<u32>,
+    pub(super) image_token: String,
+    pub(super) image_token_id: u32,
+    pub(super) pad_id: Option<u32>,
+    pub(super) eos_ids: Vec<u32>,
+    pub(super) specials: Vec<String>,
+    pub(super) special_ids: BTreeSet<u32>,
+    pub(super) forbidden_ids: Vec<u32>,
+    pub(super) answer: AnswerFrame,
+}
+
+impl ChatTokenizer {
+    /// Writes `tokenizer.json`, `tokenizer_config.json` and `chat_template.jinja` into `dir`.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be written.
+    pub fn save(&self, dir: impl AsRef<Path>) -> Result<(), TokenizerError> {
+        let dir = dir.as_ref();
+        write_atomic(&dir.join("tokenizer.json"), self.json.as_bytes())?;
+        let mut config = self.config.clone();
+        // Releases before 4.43 look for the template here, later ones in its own file.
+        config.insert("chat_template".to_owned(), json!(self.template.source()));
+        write_json(&dir.join("tokenizer_config.json"), &Value::Object(config))?;
+        write_atomic(&dir.join("chat_template.jinja"), self.template.source().as_bytes())?;
+        Ok(())
+    }
+
+    /// The conversation as the template writes it; a video block becomes the placeholder.
+    ///
+    /// `add_generation_prompt` opens the assistant's turn.
+    ///
+    /// # Errors
+    ///
+    /// When the template refuses the conversation.
+    pub fn render(
+        &self,
+        messages: &[Message],
+        add_generation_prompt: bool,
+    ) -> Result<String, TokenizerError> {
+        self.template.render(messages, add_generation_prompt)
+    }
+
+    /// Token ids of a prompt, the assistant's turn opened, the one video's placeholder repeated
+    /// `n_visual_tokens` times.
+    ///
+    /// # Errors
+    ///
+    /// When the conversation does not show exactly one video, or the template refuses it.
+    pub fn encode_prompt(
+        &self,
+        messages: &[Message],
+        n_visual_tokens: usize,
+    ) -> Result<PromptTokens, TokenizerError> {
+        let blocks = messages.iter().flat_map(|message| &message.content);
+        let found = blocks.filter(|block| matches!(block, Block::Video { .. })).count();
+        if found != 1 {
+            return Err(TokenizerError::VideoCount { found });
+        }
+        let ids = self.encode_conversation(messages, true)?;
+        let mut places = ids.iter().enumerate().filter(|(_, id)| **id == self.image_token_id);
+        let (first, rest) = (places.next(), places.count());
+        let Some((start, _)) = first.filter(|_| rest == 0) else {
+            let found = rest + usize::from(first.is_some());
+            return Err(TokenizerError::Placeholder { token: self.image_token.clone(), found });
+        };
+        let mut expanded = Vec::with_capacity(ids.len() + n_visual_tokens);
+        expanded.extend_from_slice(&ids[..start]);
+        expanded.extend(std::iter::repeat_n(self.image_token_id, n_visual_tokens));
+        expanded.extend_from_slice(&ids[start + 1..]);
+        Ok(PromptTokens { ids: expanded, visual: start..start + n_visual_tokens })
+    }
+
+    /// Token ids of a whole conversation, each video's placeholder once.
+    ///
+    /// # Errors
+    ///
+    /// When the template refuses the conversation.
+    pub fn encode_conversation(
+        &self,
+        messages: &[Message],
+        add_generation_prompt: bool,
+    ) -> Result<Vec<u32>, TokenizerError> {
+        let (messages, marks) = protect(messages, &self.specials);
+        let rendered = self.template.render(&messages, add_generation_prompt)?;
+        let writes_bos =
+            self.bos_token.as_ref().is_some_and(|bos| rendered.starts_with(bos.as_str()));
+        self.encode_marked(&rendered, &marks, !writes_bos)
+    }
+
+    /// Token ids of an answer as it continues a prompt, closed by the end-of-sequence token.
+    /// Special tokens spelled out in `text` stay text.
+    ///
+    /// # Errors
+    ///
+    /// When the tokenizer cannot encode the text.
+    pub fn encode_answer(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let mut ids = self.encode_continuation(text)?;
+        ids.push(self.answer.eos);
+        Ok(ids)
+    }
+
+    /// [`encode_answer`](Self::encode_answer) without the closing token: a beginning of an
+    /// answer, such as an option's letter.
+    ///
+    /// # Errors
+    ///
+    /// When the tokenizer cannot encode the text.
+    pub fn encode_continuation(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let (messages, marks) = protect(&[Message::text(Role::Assistant, text)], &self.specials);
+        let AnswerFrame { before, between, .. } = &self.answer;
+        let text = messages[0].plain_text();
+        // Encoded in its place, since the first letters may merge with what stands before them.
+        let prompt = self.encode_marked(before, &Marks::default(), false)?;
+        let whole = self.encode_marked(&format!("{before}{between}{text}"), &marks, false)?;
+        match whole.strip_prefix(prompt.as_slice()) {
+            Some(answer) => Ok(answer.to_vec()),
+            None => self.encode_marked(&format!("{between}{text}"), &marks, false),
+        }
+    }
+
+    fn encode_marked(
+        &self,
+        text: &str,
+        marks: &Marks,
+        add_special_tokens: bool,
+    ) -> Result<Vec<u32>, TokenizerError> {
+        let encode = |tokenizer: &Tokenizer, text: &str, add: bool| {
+            let encoding = tokenizer.encode_fast(text, add);
+            encoding.map(|e| e.get_ids().to_vec()).map_err(|error| encode_error(text, &error))
+        };
+        if marks.is_empty() {
+            return encode(&self.tokenizer, text, add_special_tokens);
+        }
+        let mut ids = Vec::new();
+        for (index, piece) in marks.pieces(text).into_iter().enumerate() {
+            match piece {
+                Piece::Text(text) => {
+                    let add = add_special_tokens && index == 0;
+                    ids.extend(encode(&self.tokenizer, text, add)?);
+                }
+                Piece::Literal(word) => {
+                    let special = |id: &u32| self.forbids(*id) || self.eos_ids.contains(id);
+                    let whole = encode(&self.literal, word, false)?;
+                    if !whole.iter().any(special) {
+                        ids.extend(whole);
+                        continue;
+                    }
+                    // A vocabulary may hold the token as a word like any other.
+                    for c in word.chars() {
+                        let letter = encode(&self.literal, c.encode_utf8(&mut [0; 4]), false)?;
+                        ids.extend(
+                            letter
+                                .into_iter()
+                                .filter(|id| Some(*id) == self.unk_id || !special(id)),
+                        );
+                    }
+                }
+            }
+        }
+        Ok(ids)
+    }
+
+    fn forbids(&self, id: u32) -> bool {
+        self.special_ids.contains(&id)
+    }
+
+    /// Text of token ids without special tokens; ids outside of the vocabulary are passed over.
+    #[must_use]
+    pub fn decode(&self, ids: &[u32]) -> String {
+        // The only failure the library knows is a decoder that rejects a token's spelling.
+        self.tokenizer.decode(ids, true).unwrap_or_else(|_| {
+            let tokens = ids.iter().filter(|id| !self.forbids(**id));
+            tokens.filter_map(|id| self.tokenizer.id_to_token(*id)).collect()
+        })
+    }
+
+    /// Tokens that end an answer: the tokenizer's own, then those of `generation_config.json`.
+    #[must_use]
+    pub fn eos_ids(&self) -> &[u32] {
+        &self.eos_ids
+    }
+
+    /// Padding token, where there is one.
+    #[must_use]
+    pub fn pad_id(&self) -> Option<u32> {
+        self.pad_id
+    }
+
+    /// The token that stands for a visual token.
+    #[must_use]
+    pub fn image_token_id(&self) -> u32 {
+        self.image_token_id
+    }
+
+    /// Tokens that may never be sampled, sorted: every special token that does not end an answer
+    /// (visual placeholder, padding, beginning of sequence, unknown, ...).
+    #[must_use]
+    pub fn forbidden_ids(&self) -> &[u32] {
+        &self.forbidden_ids
+    }
+
+    /// One more than the largest token id: a model needs at least as many embeddings (a
+    /// placeholder that only stands for visual tokens may lie beyond).
+    #[must_use]
+    pub fn vocab_size(&self) -> usize {
+        let largest = self.tokenizer.get_vocab(true).into_values().max();
+        largest.map_or(0, |id| id as usize + 1)
+    }
+}
+
+pub(super) fn encode_error(text: &str, error: &tokenizers::Error) -> TokenizerError {
+    TokenizerError::Encode { text: text.chars().take(60).collect(), problem: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hf::testing::{fixture, golden};
+
+    /// Messages as Hugging Face writes them; an image is the place of our video.
+    fn messages(value: &Value) -> Vec<Message> {
+        let text = value.to_string().replace(r#""type":"image""#, r#""type":"video""#);
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn ids(value: &Value) -> Vec<u32> {
+        serde_json::from_value(value.clone()).unwrap()
+    }
+
+    #[test]
+    fn conversations_render_and_encode_as_transformers_does() {
+        for name in ["llava-a", "llava-b"] {
+            let chat = ChatTokenizer::open(fixture(name)).unwrap();
+            let golden = golden(name);
+            let cases = golden["chat"].as_array().unwrap();
+            assert_eq!(cases.len(), 3);
+            for case in cases {
+                let (messages, add) =
+                    (messages(&case["messages"]), case["add_generation_prompt"] == true);
+                assert_eq!(chat.render(&messages, add).unwrap(), case["rendered"]);
+                assert_eq!(chat.encode_conversation(&messages, add).unwrap(), ids(&case["ids"]));
+            }
+            for case in golden["decode"].as_array().unwrap() {
+                assert_eq!(chat.decode(&ids(&case["ids"])), case["text"]);
+            }
+        }
+    }
+
+    #[test]
+    fn the_placeholder_is_repeated_once_per_visual_token() {
+        for name in ["llava-a", "llava-b"] {
+            let chat = ChatTokenizer::open(fixture(name)).unwrap();
+            let case = &golden(name)["chat"][0];
+            let prompt = chat.encode_prompt(&messages(&case["messages"]), 5).unwrap();
+            let once = ids(&case["ids"]);
+            let at = prompt.visual.start;
+            assert_eq!(prompt.visual.len(), 5);
+            assert!(
+                prompt.ids[prompt.visual.clone()].iter().all(|id| *id == chat.image_token_id())
+            );
+            assert_eq!(prompt.ids[..at], once[..at]);
+            assert_eq!(prompt.ids[at + 5..], once[at + 1..]);
+            assert!(!once[at + 1..].contains(&chat.image_token_id()));
+        }
+    }
+
+    #[test]
+    fn a_prompt_shows_exactly_one_video() {
+        let chat = ChatTokenizer::open(fixture("llava-a")).unwrap();
+        let none = chat.encode_prompt(&[Message::text(Role::User, "hi")], 3).unwrap_err();
+        assert!(matches!(none, TokenizerError::VideoCount { found: 0 }), "{none}");
+        let two = chat.encode_prompt(&[Message::ask("a"), Message::ask("b")], 3).unwrap_err();
+        assert!(matches!(two, TokenizerError::VideoCount { found: 2 }), "{two}");
+    }
+
+    #[test]
+    fn special_tokens_spelled_out_in_text_stay_text() {
+        for name in ["llava-a", "llava-b"] {
+            let chat = ChatTokenizer::open(fixture(name)).unwrap();
+            let question = "what does <image> or </s> and <pad>?";
+            let prompt = chat.encode_prompt(&[Message::ask(question)], 4).unwrap();
+            let specials: Vec<u32> = prompt
+                .ids
+                .iter()
+                .copied()
+                .filter(|id| chat.special_ids.contains(id) && Some(*id) != chat.unk_id)
+                .collect();
+            let image = chat.image_token_id();
+            assert_eq!(specials, [1, image, image, image, image], "{name}");
+            assert_eq!(prompt.ids[prompt.visual.clone()], [image; 4]);
+            assert!(chat.render(&[Message::ask(question)], true).unwrap().contains(question));
+        }
+        // Byte-level BPE loses nothing: the text comes back whole.
+        let chat = ChatTokenizer::open(fixture("llava-a")).unwrap();
+        let text = "say </s> and <image>";
+        assert_eq!(chat.decode(&chat.encode_continuation(text).unwrap()).trim_start(), text);
+        // A token spelled across two blocks is no token either.
+        let halves = ["<ima", "ge> ?"].map(|text| Block::Text { text: text.to_owned() });
+        let content = [Block::Video { video: None }].into_iter().chain(halves).collect();
+        let message = Message { role: Role::User, content };
+        chat.encode_prompt(&[message], 4).unwrap();
+    }
+
+    #[test]
+    fn an_answer_is_encoded_as_it_continues_the_prompt() {
+        for (name, answer) in [("llava-a", "The red circle."), ("llava-b", "the red circle .")] {
+            let chat = ChatTokenizer::open(fixture(name)).unwrap();
+            // Question and answer in one, as transformers encodes them.
+            let whole = ids(&golden(name)["chat"][2]["ids"]);
+            let question = messages(&golden(name)["chat"][2]["messages"])[..1].to_vec();
+            let prompt = chat.encode_conversation(&question, true).unwrap();
+            let encoded = chat.encode_answer(answer).unwrap();
+            let (eos, text) = encoded.split_last().unwrap();
+            assert_eq!(*eos, 2);
+            assert_eq!(whole[prompt.len()..prompt.len() + text.len()], *text, "{name}");
+            assert_eq!(chat.decode(&encoded).trim_start(), answer);
+        }
+    }
+
+    #[test]
+    fn only_ordinary_tokens_and_the_end_can_be_sampled() {
+        let a = ChatTokenizer::open(fixture("llava-a")).unwrap();
+        assert_eq!((a.eos_ids(), a.pad_id()), ([2].as_slice(), Some(3)));
+        assert_eq!(a.forbidden_ids(), [0, 1, 3, 4]);
+        assert_eq!(a.vocab_size(), 310);
+        let b = ChatTokenizer::open(fixture("llava-b")).unwrap();
+        assert_eq!((b.eos_ids(), b.pad_id()), ([2].as_slice(), Some(0)));
+        assert_eq!(b.forbidden_ids(), [0, 1, 3, 4]);
+    }
+
+    #[test]
+    fn a_saved_tokenizer_is_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["llava-a", "llava-b"] {
+            let chat = ChatTokenizer::open(fixture(name)).unwrap();
+            chat.save(dir.path()).unwrap();
+            let read = |dir: &Path| std::fs::read_to_string(dir.join("tokenizer.json")).unwrap();
+            assert_eq!(read(dir.path()), read(&fixture(name)));
+            let again = ChatTokenizer::open(dir.path()).unwrap();
+            let question = [Message::ask("what moves ?")];
+            assert_eq!(
+                again.encode_prompt(&question, 2).unwrap(),
+                chat.encode_prompt(&question, 2).unwrap()
+            );
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_without_template_needs_one_chosen() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["tokenizer.json", "tokenizer_config.json"] {
+            std::fs::copy(fixture("llava-a").join(name), dir.path().join(name)).unwrap();
+        }
+        let error = ChatTokenizer::open(dir.path()).unwrap_err();
+        assert!(matches!(error, TokenizerError::NoTemplate { .. }), "{error}");
+        let vicuna = super::super::template::Template::VicunaV1;
+        let chat = ChatTokenizer::open_with_template(dir.path(), &vicuna).unwrap();
+        let prompt = chat.encode_prompt(&[Message::ask("What moves?")], 3).unwrap();
+        assert_eq!(prompt.ids[0], 1, "the post-processor adds <s>");
+        assert!(chat.decode(&prompt.ids).ends_with("USER: \nWhat moves? ASSISTANT:"));
+        assert_eq!(chat.answer.between, " ");
+    }
+
+    #[test]
+    fn broken_files_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let message = |dir: &Path| ChatTokenizer::open(dir).unwrap_err().to_string();
+        std::fs::copy(
+            fixture("llava-a").join("chat_template.jinja"),
+            dir.path().join("chat_template.jinja"),
+        )
+        .unwrap();
+        assert!(message(dir.path()).contains("tokenizer.json"));
+        std::fs::write(dir.path().join("tokenizer.model"), "").unwrap();
+        assert!(message(dir.path()).contains("AutoTokenizer"));
+        std::fs::write(dir.path().join("tokenizer.json"), "{}").unwrap();
+        assert!(message(dir.path()).contains("tokenizer.json: "), "{}", message(dir.path()));
+    }
+}
