@@ -7,13 +7,17 @@
 //! Two keys are ours: `video_pooling` (`"spatial_temporal"` or `"none"`) and `num_frames`.
 //! `transformers` carries them along as plain attributes.
 
+mod read;
+mod write;
+
+pub(super) use write::one_or_many;
+
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::fields::FieldError;
-use super::files::{FileError, read_json, write_json};
-use super::{config_read, config_write};
+use crate::hf::fields::FieldError;
+use crate::hf::files::{FileError, read_json, write_json};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -204,7 +208,7 @@ pub struct ModelConfig {
     /// Number format of the weights on disk (`dtype`, formerly `torch_dtype`).
     pub dtype: WeightFormat,
     /// The document this was read from; empty when made in memory.
-    pub(super) document: Map<String, Value>,
+    document: Map<String, Value>,
 }
 
 impl ModelConfig {
@@ -243,7 +247,7 @@ impl ModelConfig {
     ///
     /// When a key is of the wrong type, out of range, unsupported, or contradicts another.
     pub fn from_json(value: &Value) -> Result<Self, FieldError> {
-        config_read::model(value)
+        read::model(value)
     }
 
     /// Writes `config.json` into `dir`, atomically.
@@ -262,7 +266,7 @@ impl ModelConfig {
     /// The document: the one that was read with the fields changed since, or a whole one.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        config_write::document(self)
+        write::document(self)
     }
 
     /// Checks sizes and that keys agree with each other.
@@ -271,7 +275,7 @@ impl ModelConfig {
     ///
     /// The first key that no model can have.
     pub fn validate(&self) -> Result<(), FieldError> {
-        config_read::validate(self)
+        read::validate(self)
     }
 
     /// Blocks of the tower that run before the features are taken: `vision_feature_layer` counted

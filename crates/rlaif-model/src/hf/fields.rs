@@ -91,6 +91,11 @@ impl<'a> Fields<'a> {
         self.map.contains_key(key)
     }
 
+    /// All keys with their values.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'a String, &'a Value)> {
+        self.map.iter()
+    }
+
     pub(crate) fn wrong(&self, key: &str, found: &Value, expected: &'static str) -> FieldError {
         FieldError::Type { key: self.key(key), found: shown(found), expected }
     }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::config_write::one_or_many;
-use super::fields::{FieldError, Fields};
-use super::files::{FileError, read_json, write_json};
+use crate::hf::config::one_or_many;
+use crate::hf::fields::{FieldError, Fields};
+use crate::hf::files::{FileError, read_json, write_json};
 
 /// Why generation settings cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -1,23 +1,40 @@
-//! Hugging Face folders in and out: configuration, weights, tokenizer, generation settings,
-//! adapters. Plain numbers, no tensors.
+//! Hugging Face folders in and out, as `transformers`' `LlavaForConditionalGeneration` reads and
+//! writes them. Plain numbers, no tensors.
+//!
+//! | file | here |
+//! |---|---|
+//! | `config.json` | [`ModelConfig`] |
+//! | `model.safetensors`, shards and index | [`Weights`], [`write_weights`] |
+//! | `tokenizer.json`, `tokenizer_config.json`, `chat_template.jinja` | [`ChatTokenizer`] |
+//! | `generation_config.json` | [`GenerationConfig`] |
+//! | `adapter_config.json`, `adapter_model.safetensors` | [`Adapter`], [`write_adapter`] |
+//!
+//! Opening a checkpoint, before any tensor is made:
+//!
+//! ```no_run
+//! use rlaif_model::hf::{ChatTokenizer, ModelConfig, Weights, expected_tensors};
+//!
+//! let dir = "checkpoints/llava-1.5-7b-hf";
+//! let config = ModelConfig::open(dir)?;
+//! let weights = Weights::open(dir)?;
+//! weights.check(&expected_tensors(&config))?;
+//! let (shape, values) = weights.tensor("language_model.model.norm.weight")?;
+//! let tokenizer = ChatTokenizer::open(dir)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! `preprocessor_config.json` belongs to `rlaif-video`. Written files replace older ones at once
+//! (temporary file, fsync, rename).
 
-mod clock;
 mod config;
-mod config_read;
-mod config_write;
 mod fields;
 mod files;
 mod generation;
-mod names;
-mod protect;
-mod template;
+mod peft;
 #[cfg(test)]
 mod testing;
 mod tokenizer;
-mod tokenizer_open;
 mod weights;
-mod weights_write;
-mod word_level;
 
 pub use config::{
     Activation, ConfigError, ModelConfig, TextConfig, VideoPooling, VisionConfig, WeightFormat,
@@ -25,8 +42,6 @@ pub use config::{
 pub use fields::FieldError;
 pub use files::FileError;
 pub use generation::{GenerationConfig, GenerationError};
-pub use names::{canonical_name, expected_tensors};
-pub use template::Template;
-pub use tokenizer::{ChatTokenizer, PromptTokens, TokenizerError};
-pub use weights::{Weights, WeightsError};
-pub use weights_write::write_weights;
+pub use peft::{Adapter, AdapterConfig, AdapterError, write_adapter};
+pub use tokenizer::{ChatTokenizer, PromptTokens, Template, TokenizerError};
+pub use weights::{Weights, WeightsError, canonical_name, expected_tensors, write_weights};

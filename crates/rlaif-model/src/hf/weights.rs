@@ -1,5 +1,8 @@
 //! `model.safetensors`, whole or sharded, read tensor by tensor.
 
+mod names;
+mod write;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -9,8 +12,11 @@ use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata};
 use serde_json::Value;
 
-use super::files::{FileError, read_json};
-use super::names::{canonical_name, is_buffer};
+use crate::hf::files::{FileError, read_json};
+use names::is_buffer;
+pub use names::{canonical_name, expected_tensors};
+pub(in crate::hf) use write::write_safetensors;
+pub use write::write_weights;
 
 /// Largest header read, as in the `safetensors` library.
 const MAX_HEADER: u64 = 100_000_000;
@@ -344,3 +350,6 @@ fn read_header(path: &Path, index: usize) -> Result<Vec<Place>, WeightsError> {
         })
         .collect())
 }
+
+#[cfg(test)]
+mod tests;

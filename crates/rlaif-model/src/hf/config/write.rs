@@ -2,15 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::config::{ModelConfig, VideoPooling};
-use super::config_read;
+use super::{ModelConfig, VideoPooling, read};
 
 /// The document that `config` was read from with the fields changed since; a whole one where it
 /// was made in memory.
 pub(super) fn document(config: &ModelConfig) -> Value {
     let mut document = config.document.clone();
     let baseline =
-        config_read::model(&Value::Object(document.clone())).ok().filter(|_| !document.is_empty());
+        read::model(&Value::Object(document.clone())).ok().filter(|_| !document.is_empty());
     write_fields(config, baseline.as_ref(), &mut document);
     Value::Object(document)
 }
@@ -133,10 +132,84 @@ fn put_back(document: &mut Map<String, Value>, key: &str, map: Map<String, Value
 }
 
 /// Token ids as Hugging Face writes them: one as a number, several as a list, none as null.
-pub(super) fn one_or_many(ids: &[u32]) -> Value {
+pub(in crate::hf) fn one_or_many(ids: &[u32]) -> Value {
     match ids {
         [] => Value::Null,
         [one] => json!(one),
         many => json!(many),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hf::testing::fixture;
+    use crate::hf::{Activation, TextConfig, VisionConfig, WeightFormat};
+
+    fn original(name: &str) -> Value {
+        let text = std::fs::read_to_string(fixture(name).join("config.json")).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn a_configuration_is_saved_as_it_was_found() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["llava-a", "llava-b"] {
+            let config = ModelConfig::open(fixture(name)).unwrap();
+            config.save(dir.path()).unwrap();
+            let text = std::fs::read_to_string(dir.path().join("config.json")).unwrap();
+            assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), original(name));
+            assert_eq!(ModelConfig::open(dir.path()).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn only_what_changed_is_written() {
+        let mut config = ModelConfig::open(fixture("llava-a")).unwrap();
+        config.video_pooling = VideoPooling::SpatialTemporal;
+        config.num_frames = Some(8);
+        config.text.rope_theta = 1e6;
+        config.text.eos_token_ids = vec![2, 9];
+        config.vision.hidden_act = Activation::Gelu;
+        let mut expected = original("llava-a");
+        expected["video_pooling"] = json!("spatial_temporal");
+        expected["num_frames"] = json!(8);
+        expected["text_config"]["rope_theta"] = json!(1e6);
+        expected["text_config"]["rope_parameters"] =
+            json!({ "rope_type": "default", "rope_theta": 1e6 });
+        expected["text_config"]["eos_token_id"] = json!([2, 9]);
+        expected["vision_config"]["hidden_act"] = json!("gelu");
+        let written = config.to_json();
+        assert_eq!(written, expected);
+        let again = ModelConfig::from_json(&written).unwrap();
+        assert_eq!((again.vision, again.text), (config.vision, config.text));
+        assert_eq!(again.video_pooling, VideoPooling::SpatialTemporal);
+    }
+
+    #[test]
+    fn a_configuration_made_in_memory_reads_back() {
+        let text = TextConfig {
+            vocab_size: 50,
+            hidden_size: 24,
+            intermediate_size: 40,
+            num_hidden_layers: 2,
+            num_attention_heads: 3,
+            num_key_value_heads: 1,
+            head_dim: 8,
+            rope_theta: 777.0,
+            tie_word_embeddings: true,
+            bos_token_id: None,
+            eos_token_ids: vec![],
+            pad_token_id: Some(0),
+            ..TextConfig::default()
+        };
+        let mut config = ModelConfig::new(VisionConfig::large_336(), text, 3);
+        config.multimodal_projector_bias = false;
+        config.dtype = WeightFormat::Bf16;
+        config.vision_feature_layer = -1;
+        config.num_frames = Some(50);
+        let mut again = ModelConfig::from_json(&config.to_json()).unwrap();
+        again.document.clear();
+        assert_eq!(again, config);
     }
 }

@@ -7,10 +7,10 @@ use rlaif_data::{Message, Role};
 use serde_json::{Map, Value};
 use tokenizers::{AddedToken, Tokenizer};
 
-use super::files::{read_json, read_text};
-use super::generation::GenerationConfig;
-use super::template::{ChatTemplate, Template};
-use super::tokenizer::{AnswerFrame, ChatTokenizer, TokenizerError, encode_error};
+use crate::hf::files::{read_json, read_text};
+use crate::hf::generation::GenerationConfig;
+use crate::hf::tokenizer::template::{ChatTemplate, Template};
+use crate::hf::tokenizer::{AnswerFrame, ChatTokenizer, TokenizerError, encode_error};
 
 impl ChatTokenizer {
     /// Opens `tokenizer.json` and its companions in `dir`, with the checkpoint's own template.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::tokenizer::{ChatTokenizer, TokenizerError};
+use crate::hf::tokenizer::{ChatTokenizer, TokenizerError};
 
 /// Special tokens with the ids 0 to 4.
 const SPECIALS: [&str; 5] = ["<pad>", "<s>", "</s>", "<image>", "<unk>"];

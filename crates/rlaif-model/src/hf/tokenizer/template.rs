@@ -11,8 +11,8 @@ use minijinja::{Environment, Error, ErrorKind};
 use rlaif_data::{Block, Message};
 use serde_json::{Value, json};
 
-use super::clock::strftime_utc;
-use super::tokenizer::TokenizerError;
+use crate::hf::tokenizer::TokenizerError;
+use crate::hf::tokenizer::clock::strftime_utc;
 
 /// The template of Vicuna 1.1, LLaVA-1.5 and VLM-RLAIF (`vicuna_v1`): a system sentence,
 /// `USER: <image>`, newline, question, space, `ASSISTANT:`; each answer after a space and closed

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::config::{
+use crate::hf::config::{
     Activation, ModelConfig, TextConfig, VideoPooling, VisionConfig, WeightFormat,
 };
-use super::fields::{FieldError, Fields};
+use crate::hf::fields::{FieldError, Fields};
 
 /// Widest residual stream or feed-forward layer believed.
 const MAX_WIDTH: u64 = 1 << 20;
@@ -279,3 +279,6 @@ pub(super) fn validate(config: &ModelConfig) -> Result<(), FieldError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

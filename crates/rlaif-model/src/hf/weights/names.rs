@@ -13,7 +13,7 @@
 //! `model.vision_tower.*`, `lm_head.*`; the original LLaVA code writes `model.layers.*`,
 //! `model.mm_projector.{0,2}`, `model.vision_tower.vision_tower.*`. All of these are read.
 
-use super::config::ModelConfig;
+use crate::hf::config::ModelConfig;
 
 /// The canonical name of a tensor in any of the known layouts; an unknown name stays as it is.
 #[must_use]

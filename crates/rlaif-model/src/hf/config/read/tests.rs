@@ -1,0 +1,164 @@
+use super::*;
+use crate::hf::testing::fixture;
+
+/// The configuration of llava-hf/llava-1.5-7b-hf, which leaves most keys out.
+fn llava_1_5() -> Value {
+    json!({
+        "architectures": ["LlavaForConditionalGeneration"],
+        "ignore_index": -100,
+        "image_token_index": 32000,
+        "model_type": "llava",
+        "pad_token_id": 32001,
+        "projector_hidden_act": "gelu",
+        "text_config": {
+            "_name_or_path": "lmsys/vicuna-7b-v1.5",
+            "architectures": ["LlamaForCausalLM"],
+            "max_position_embeddings": 4096,
+            "model_type": "llama",
+            "rms_norm_eps": 1e-05,
+            "torch_dtype": "float16",
+            "vocab_size": 32064
+        },
+        "tie_word_embeddings": false,
+        "torch_dtype": "float16",
+        "vision_config": {
+            "hidden_size": 1024,
+            "image_size": 336,
+            "intermediate_size": 4096,
+            "model_type": "clip_vision_model",
+            "num_attention_heads": 16,
+            "num_hidden_layers": 24,
+            "patch_size": 14,
+            "projection_dim": 768,
+            "vocab_size": 32000
+        },
+        "vision_feature_layer": -2,
+        "vision_feature_select_strategy": "default"
+    })
+}
+
+#[test]
+fn absent_keys_take_the_defaults_of_transformers() {
+    let config = model(&llava_1_5()).unwrap();
+    assert_eq!(config.vision, VisionConfig::large_336());
+    assert_eq!(
+        config.text,
+        TextConfig {
+            vocab_size: 32_064,
+            max_position_embeddings: 4096,
+            rms_norm_eps: 1e-5,
+            pad_token_id: Some(32_001),
+            ..TextConfig::default()
+        }
+    );
+    assert_eq!((config.image_token_id, config.vision_feature_layer), (32_000, -2));
+    assert_eq!((config.tower_layers(), config.vision.patches()), (23, 576));
+    assert_eq!((config.dtype, config.num_frames), (WeightFormat::F16, None));
+    assert_eq!(config.n_visual_tokens(50), 28_800);
+    let pooled = ModelConfig { video_pooling: VideoPooling::SpatialTemporal, ..config };
+    assert_eq!(pooled.n_visual_tokens(50), 626);
+    let bare = model(&json!({ "model_type": "llava" })).unwrap();
+    assert_eq!(bare.vision, VisionConfig::large_336());
+    assert_eq!(bare.text, TextConfig::default());
+    // `vision_config` as an object is CLIPVisionConfig(**object), as in transformers.
+    let partial = json!({ "model_type": "llava", "vision_config": { "patch_size": 16 } });
+    assert_eq!(model(&partial).unwrap().vision.hidden_size, 768);
+}
+
+#[test]
+fn the_fixtures_are_what_their_script_says() {
+    let a = ModelConfig::open(fixture("llava-a")).unwrap();
+    assert_eq!((a.text.num_attention_heads, a.text.num_key_value_heads), (4, 2));
+    assert_eq!((a.text.head_dim, a.text.hidden_size), (8, 24));
+    assert!((a.text.rope_theta - 5000.0).abs() < 1e-9 && a.text.tie_word_embeddings);
+    let b = ModelConfig::open(fixture("llava-b")).unwrap();
+    assert!(b.text.attention_bias && b.text.mlp_bias && !b.multimodal_projector_bias);
+    assert!(!b.text.tie_word_embeddings);
+    assert_eq!((b.vision.hidden_act, b.vision.patches()), (Activation::Gelu, 4));
+    assert_eq!((b.text.head_dim, b.text.num_key_value_heads), (6, 3));
+}
+
+#[test]
+fn the_rotary_base_is_found_in_old_and_new_places() {
+    for (text, theta) in [
+        (json!({ "rope_theta": 5e5 }), 5e5),
+        (json!({ "rope_theta": 5e5, "rope_scaling": null }), 5e5),
+        (json!({ "rope_parameters": { "rope_theta": 7e4, "rope_type": "default" } }), 7e4),
+        (json!({ "rope_theta": 9.0, "rope_parameters": { "rope_theta": 7e4 } }), 7e4),
+        (json!({ "rope_theta": 9.0, "rope_scaling": { "type": "default" } }), 9.0),
+        (json!({}), 1e4),
+    ] {
+        let config = model(&json!({ "model_type": "llava", "text_config": text })).unwrap();
+        assert_eq!(config.text.rope_theta.to_bits(), f64::to_bits(theta), "{text}");
+    }
+}
+
+/// The message for llava-1.5 with one key (a JSON pointer) replaced.
+fn complaint(pointer: &str, value: Value) -> String {
+    let mut document = llava_1_5();
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    document.pointer_mut(parent).unwrap()[key] = value;
+    model(&document).unwrap_err().to_string()
+}
+
+#[test]
+fn what_would_change_the_computation_is_refused_by_key() {
+    for (pointer, value) in [
+        ("/model_type", json!("llava_next")),
+        ("/projector_hidden_act", json!("relu")),
+        ("/vision_feature_select_strategy", json!("full")),
+        ("/vision_feature_layer", json!([-2, -5])),
+        ("/video_pooling", json!("max")),
+        ("/dtype", json!("float8_e4m3fn")),
+        ("/vision_config/model_type", json!("siglip_vision_model")),
+        ("/vision_config/hidden_act", json!("relu")),
+        ("/vision_config/num_channels", json!(1)),
+        ("/text_config/model_type", json!("mistral")),
+        ("/text_config/hidden_act", json!("gelu")),
+        ("/text_config/rope_scaling/rope_type", json!("llama3")),
+        ("/text_config/rope_parameters/factor", json!(2.0)),
+        ("/text_config/partial_rotary_factor", json!(0.5)),
+    ] {
+        let mut start = pointer.to_owned();
+        let value =
+            if let Some(at) = pointer.find("rope_").filter(|_| pointer.matches('/').count() == 3) {
+                let (object, key) = pointer[at..].split_once('/').unwrap();
+                start = format!("/text_config/{object}");
+                json!({ key: value })
+            } else {
+                value
+            };
+        let message = complaint(&start, value);
+        let key = pointer.trim_start_matches('/').replace('/', ".");
+        assert!(message.starts_with(&format!("`{key}` is ")), "{pointer}: {message}");
+        assert!(message.contains("not supported"), "{message}");
+    }
+    let original = json!({ "model_type": "llava", "mm_vision_tower": "openai/clip" });
+    assert!(model(&original).unwrap_err().to_string().contains("original LLaVA layout"));
+}
+
+#[test]
+fn absurd_and_contradictory_sizes_are_refused_by_key() {
+    for (pointer, value, part) in [
+        ("/text_config/hidden_size", json!(1_u64 << 60), "outside of 1 to"),
+        ("/text_config/hidden_size", json!(1e300), "outside of 1 to"),
+        ("/text_config/vocab_size", json!(-5), "outside of 1 to"),
+        ("/text_config/num_hidden_layers", json!(0), "outside of 1 to"),
+        ("/text_config/hidden_size", json!(4096.5), "expected a positive whole number"),
+        ("/text_config/hidden_size", json!("4096"), "expected a positive whole number"),
+        ("/text_config/rms_norm_eps", json!(0), "above zero"),
+        ("/text_config/head_dim", json!(127), "is odd"),
+        ("/text_config/num_key_value_heads", json!(5), "is not a multiple"),
+        ("/text_config/num_attention_heads", json!(7), "is not a multiple"),
+        ("/text_config/tie_word_embeddings", json!("yes"), "expected true or false"),
+        ("/vision_config/num_attention_heads", json!(7), "is not a multiple"),
+        ("/vision_config/patch_size", json!(337), "outside of 1 to 336"),
+        ("/vision_config/image_size", json!([336, 336]), "expected a positive whole number"),
+        ("/vision_feature_layer", json!(-26), "is not a layer"),
+        ("/image_token_index", json!(-200), "expected a token id"),
+        ("/vision_config", json!(3), "expected an object"),
+    ] {
+        let message = complaint(pointer, value);
+        assert!(message.contains(part), "{pointer}: {message}");
+    }
+}
