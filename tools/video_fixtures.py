@@ -7,7 +7,9 @@ Needs numpy, pillow, torch and transformers (5.x). Run from the repository root:
 `linspace.json`: [n, F, numpy.linspace(0, n - 1, F, dtype=int)], chosen so that floating point
 matters in some. `resample_*.png`: Pillow's resize of `image.png`. `pixels_*.f32`: what
 transformers' Pillow backend makes of `image.png` (float32, little endian, [3, H, W]).
-`cases.json` lists them with the versions that made them.
+`anim.*`: red, green, blue for 100, 200, 300 ms. `rgba.png` and `rgba_on_white.png`: transparency
+and what transformers makes of it. `turned.jpg`: 8 x 4, left half white, with the EXIF orientation
+that turns it upright by 90 degrees clockwise. `cases.json` lists them with the versions that made them.
 """
 
 import json
@@ -17,6 +19,7 @@ import numpy as np
 import PIL
 import transformers
 from PIL import Image
+from transformers.image_transforms import convert_to_rgb
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
@@ -46,12 +49,30 @@ def linspace_cases():
     return [[n, f, np.linspace(0, n - 1, f, dtype=int).tolist()] for n, f in cases[:24]]
 
 
+def animations_and_stills():
+    solid = [Image.new("RGB", (6, 4), color) for color in ("red", "lime", "blue")]
+    delays = [100, 200, 300]
+    for ending, more in [("gif", {}), ("webp", {"lossless": True}), ("png", {})]:
+        solid[0].save(OUT / f"anim.{ending}", save_all=True, append_images=solid[1:],
+                      duration=delays, loop=0, **more)
+    rng = np.random.default_rng(3)
+    rgba = Image.fromarray(rng.integers(0, 256, (16, 24, 4), dtype=np.uint8), "RGBA")
+    rgba.save(OUT / "rgba.png")
+    Image.fromarray(convert_to_rgb(rgba, return_numpy=True)).save(OUT / "rgba_on_white.png")
+    turned = Image.new("RGB", (8, 4))
+    turned.paste((255, 255, 255), (0, 0, 4, 4))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned.save(OUT / "turned.jpg", exif=exif, quality=95, subsampling=0)
+
+
 def main():
     OUT.mkdir(parents=True, exist_ok=True)
     for old in [*OUT.glob("resample_*.png"), *OUT.glob("pixels_*.f32")]:
         old.unlink()
     (OUT / "linspace.json").write_text(json.dumps(linspace_cases()) + "\n")
 
+    animations_and_stills()
     image = Image.fromarray(picture())
     image.save(OUT / "image.png", optimize=True)
     resample = []

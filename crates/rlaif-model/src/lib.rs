@@ -25,4 +25,4 @@ pub use layers::Linear;
 pub use load::{LoadError, init, load, save};
 pub use lora::LoraConfig;
 pub use parameters::{Gradients, Parameters, Slot};
-pub use vlm::{Vlm, VisualFeatures};
+pub use vlm::Vlm;

@@ -28,7 +28,7 @@ impl Slot<'_> {
         match self {
             Slot::Matrix(tensor) => {
                 let [rows, columns] = tensor.dims();
-                tensor.clone().reshape([rows * columns])
+                (**tensor).clone().reshape([rows * columns])
             }
             Slot::Vector(tensor) => (**tensor).clone(),
         }
@@ -37,15 +37,18 @@ impl Slot<'_> {
     /// Replaces the tensor by a flat one of the same number of elements, keeping the shape.
     pub fn set_flat(&mut self, flat: Tensor<1>) {
         match self {
-            Slot::Matrix(tensor) => **tensor = flat.reshape(tensor.dims()),
+            Slot::Matrix(tensor) => {
+                let shape = tensor.dims();
+                **tensor = flat.reshape(shape);
+            }
             Slot::Vector(tensor) => **tensor = flat,
         }
     }
 
     fn map(&mut self, matrix: impl Fn(Tensor<2>) -> Tensor<2>, vector: impl Fn(Tensor<1>) -> Tensor<1>) {
         match self {
-            Slot::Matrix(tensor) => **tensor = matrix(tensor.clone()),
-            Slot::Vector(tensor) => **tensor = vector(tensor.clone()),
+            Slot::Matrix(tensor) => **tensor = matrix((**tensor).clone()),
+            Slot::Vector(tensor) => **tensor = vector((**tensor).clone()),
         }
     }
 }

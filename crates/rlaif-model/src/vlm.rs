@@ -11,17 +11,6 @@ use crate::hf::{ModelConfig, VideoPooling};
 use crate::parameters::{Parameters, Slot, join};
 use crate::tower::{Projector, Tower};
 
-/// Features of one clip as the tower gives them: what the feature cache keeps.
-#[derive(Clone, Debug, PartialEq)]
-pub struct VisualFeatures {
-    /// Frames `F`.
-    pub frames: usize,
-    /// Patches per frame `P`.
-    pub patches: usize,
-    /// `[F * P, vision hidden]`, row-major.
-    pub values: Vec<f32>,
-}
-
 /// A LLaVA model for videos.
 #[derive(Clone, Debug)]
 pub struct Vlm {
@@ -64,11 +53,10 @@ impl Vlm {
         self.tower.forward(pixels, self.config.tower_layers())
     }
 
-    /// Runs the tower and brings the features to the host, for the cache.
+    /// The same brought to the host, `[F * P, vision hidden]` row-major, for the feature cache.
     #[must_use]
-    pub fn visual_features(&self, pixels: &Pixels) -> VisualFeatures {
-        let values = self.tower_features(pixels).into_data().iter::<f32>().collect();
-        VisualFeatures { frames: pixels.frames, patches: self.tower.patches(), values }
+    pub fn visual_features(&self, pixels: &Pixels) -> Vec<f32> {
+        self.tower_features(pixels).into_data().iter::<f32>().collect()
     }
 
     /// Visual tokens of several clips, packed in order, `[Σ n, hidden]`: the projector on every

@@ -1,7 +1,9 @@
 //! Linear layers, plain and with a low-rank adapter beside the weight.
 
 use burn::Tensor;
+use burn::backend::Dispatch;
 
+use crate::flex::{Fused, Linear, LoraLinear, is_fused};
 use crate::portable;
 
 /// A low-rank adapter of one linear layer: `scale · B A` is added to the weight
@@ -23,7 +25,15 @@ pub struct Lora {
 /// - output: `[tokens, out]`
 #[must_use]
 pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
-    portable::linear(x, weight, bias)
+    if !is_fused(&x) {
+        return portable::linear(x, weight, bias);
+    }
+    check(&x, &weight, bias.as_ref());
+    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    Tensor::from_dispatch(match bias {
+        Some(bias) => Dispatch::fused3(Linear, x, weight, bias.into_dispatch()),
+        None => Dispatch::fused2(Linear, x, weight),
+    })
 }
 
 /// Applies a linear layer with a low-rank adapter: `x Wᵀ + b + scale · (x Aᵀ) Bᵀ`.
@@ -40,7 +50,26 @@ pub fn lora_linear(
     bias: Option<Tensor<1>>,
     lora: &Lora,
 ) -> Tensor<2> {
-    portable::lora_linear(x, weight, bias, lora)
+    if !is_fused(&x) {
+        return portable::lora_linear(x, weight, bias, lora);
+    }
+    check(&x, &weight, bias.as_ref());
+    assert_eq!(lora.a.dims()[1], x.dims()[1], "lora_linear: width of x and A");
+    assert_eq!(lora.b.dims(), [weight.dims()[0], lora.a.dims()[0]], "lora_linear: shape of B");
+    let op = LoraLinear { scale: lora.scale as f32 };
+    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    let (a, b) = (lora.a.clone().into_dispatch(), lora.b.clone().into_dispatch());
+    Tensor::from_dispatch(match bias {
+        Some(bias) => Dispatch::fused5(op, x, weight, a, b, bias.into_dispatch()),
+        None => Dispatch::fused4(op, x, weight, a, b),
+    })
+}
+
+fn check(x: &Tensor<2>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) {
+    assert_eq!(x.dims()[1], weight.dims()[1], "linear: width of x and weight");
+    if let Some(bias) = bias {
+        assert_eq!(bias.dims()[0], weight.dims()[0], "linear: size of the bias");
+    }
 }
 
 #[cfg(test)]

@@ -8,11 +8,13 @@
 //! Sampler and scorer run the same decoder over the same weights; the tests compare their
 //! log-probabilities token by token.
 
+pub mod builder;
 pub mod prompt;
 pub mod sample;
 pub mod score;
 pub mod token;
 
+pub use builder::{PromptBuilder, PromptError, WorldClips};
 pub use prompt::{PromptInput, Visual, encode};
 pub use sample::{SampleRequest, Sampled, sample};
 pub use score::{response_hidden, score};

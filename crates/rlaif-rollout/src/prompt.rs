@@ -6,13 +6,14 @@ use std::sync::Arc;
 use burn::tensor::{Tensor, TensorData};
 use rlaif_data::Pixels;
 use rlaif_model::decoder::index_tensor;
-use rlaif_model::{Prefix, VisualFeatures, Vlm};
+use rlaif_model::{Prefix, Vlm};
+use rlaif_video::Features;
 
 /// What stands in the place of the visual placeholders.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Visual {
-    /// The frozen tower's features, from the cache.
-    Features(Arc<VisualFeatures>),
+    /// The frozen tower's features `[F, P, hidden]`, from the cache.
+    Features(Arc<Features>),
     /// Frames, for a tower that is trained itself.
     Pixels(Arc<Pixels>),
 }
@@ -22,7 +23,7 @@ impl Visual {
     #[must_use]
     pub fn frames(&self) -> usize {
         match self {
-            Visual::Features(features) => features.frames,
+            Visual::Features(features) => features.shape.first().copied().unwrap_or(0),
             Visual::Pixels(pixels) => pixels.frames,
         }
     }
@@ -102,7 +103,7 @@ fn features(model: &Vlm, clips: &[&Visual]) -> Tensor<2> {
                 let mut values = Vec::new();
                 for clip in run {
                     if let Visual::Features(features) = clip {
-                        rows += features.frames * features.patches;
+                        rows += features.shape.iter().take(2).product::<usize>();
                         values.extend_from_slice(&features.values);
                     }
                 }

@@ -81,11 +81,14 @@ pub fn sample(
 
     for position in 0..params.max_completion_length {
         let width = logprobs.width;
+        let early = position < params.min_completion_length;
+        let banned: &[u32] = if early { &vocabulary.eos } else { &[] };
         let choices: Vec<Choice> = flying
             .par_iter_mut()
             .zip(&row_of)
             .map(|(one, row)| {
-                choose(&logprobs.values[row * width..(row + 1) * width], params, &mut one.rng)
+                let row = &logprobs.values[row * width..(row + 1) * width];
+                choose(row, banned, params, &mut one.rng)
             })
             .collect();
         let mut still = Vec::with_capacity(flying.len());

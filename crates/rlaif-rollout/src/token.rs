@@ -16,11 +16,19 @@ pub struct SamplingParams {
     pub top_k: usize,
     /// Longest completion in tokens, its end token included. Default 64.
     pub max_completion_length: usize,
+    /// End tokens cannot be sampled before this many tokens (`min_new_tokens`). Default 0.
+    pub min_completion_length: usize,
 }
 
 impl Default for SamplingParams {
     fn default() -> Self {
-        SamplingParams { temperature: 1.0, top_p: 1.0, top_k: 0, max_completion_length: 64 }
+        SamplingParams {
+            temperature: 1.0,
+            top_p: 1.0,
+            top_k: 0,
+            max_completion_length: 64,
+            min_completion_length: 0,
+        }
     }
 }
 
@@ -46,20 +54,36 @@ pub struct Choice {
 }
 
 /// Chooses from `logprobs`, the policy's log-probability of every token of the vocabulary
-/// (negative infinity where forbidden).
-pub fn choose(logprobs: &[f32], params: &SamplingParams, rng: &mut impl Rng) -> Choice {
+/// (negative infinity where forbidden); never one of `banned`, the tokens that may not come yet.
+pub fn choose(
+    logprobs: &[f32],
+    banned: &[u32],
+    params: &SamplingParams,
+    rng: &mut impl Rng,
+) -> Choice {
+    let free = |index: usize| !banned.iter().any(|id| *id as usize == index);
     if params.temperature <= 0.0 {
-        let best = argmax(logprobs);
+        let best = argmax(logprobs, free);
         return choice(logprobs, best, 0.0);
     }
     let draw: f64 = rng.random();
     if params.temperature == 1.0 && params.top_k == 0 && params.top_p >= 1.0 {
-        let picked = walk(logprobs.iter().map(|lp| f64::from(*lp).exp()).enumerate(), draw);
-        return choice(logprobs, picked.0, logprobs[picked.0]);
+        let lost: f64 = banned
+            .iter()
+            .filter_map(|id| logprobs.get(*id as usize))
+            .map(|lp| f64::from(*lp).exp())
+            .sum();
+        let left = 1.0 - lost;
+        let free = logprobs.iter().enumerate().filter(|(index, _)| free(*index));
+        let picked = walk(free.map(|(index, lp)| (index, f64::from(*lp).exp())), draw * left);
+        #[expect(clippy::cast_possible_truncation, reason = "log-probabilities are kept in f32")]
+        let renormalised = if lost > 0.0 { left.ln() as f32 } else { 0.0 };
+        return choice(logprobs, picked.0, logprobs[picked.0] - renormalised);
     }
     // Candidates, likeliest first; ties keep the vocabulary's order.
-    let mut order: Vec<usize> =
-        (0..logprobs.len()).filter(|i| logprobs[*i] > f32::NEG_INFINITY).collect();
+    let mut order: Vec<usize> = (0..logprobs.len())
+        .filter(|i| logprobs[*i] > f32::NEG_INFINITY && free(*i))
+        .collect();
     order.sort_by(|a, b| logprobs[*b].total_cmp(&logprobs[*a]));
     if params.top_k > 0 {
         order.truncate(params.top_k);
@@ -103,14 +127,14 @@ fn walk(probabilities: impl Iterator<Item = (usize, f64)>, draw: f64) -> (usize,
     last
 }
 
-fn argmax(values: &[f32]) -> usize {
-    let mut best = 0;
+fn argmax(values: &[f32], free: impl Fn(usize) -> bool) -> usize {
+    let mut best = None;
     for (index, value) in values.iter().enumerate() {
-        if *value > values[best] {
-            best = index;
+        if free(index) && best.is_none_or(|b: usize| *value > values[b]) {
+            best = Some(index);
         }
     }
-    best
+    best.unwrap_or(0)
 }
 
 fn choice(logprobs: &[f32], index: usize, sampling_logprob: f32) -> Choice {
@@ -133,7 +157,7 @@ mod tests {
         let row = row(probabilities);
         let mut counts = vec![0.0; row.len()];
         for _ in 0..20_000 {
-            counts[choose(&row, params, &mut rng).token as usize] += 1.0 / 20_000.0;
+            counts[choose(&row, &[], params, &mut rng).token as usize] += 1.0 / 20_000.0;
         }
         counts
     }
@@ -162,7 +186,7 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let row = row(&[0.1, 0.6, 0.3]);
         let top_k = SamplingParams { top_k: 1, ..SamplingParams::default() };
-        let one = choose(&row, &top_k, &mut rng);
+        let one = choose(&row, &[], &top_k, &mut rng);
         assert_eq!((one.token, one.sampling_logprob), (1, 0.0));
         assert!((one.logprob - 0.6_f32.ln()).abs() < 1e-6);
         let top_p = SamplingParams { top_p: 0.65, ..SamplingParams::default() };
@@ -171,10 +195,29 @@ mod tests {
         assert!((counts[1] - 2.0 / 3.0).abs() < 0.015);
     }
 
+    /// Without token 1 of (0.5, 0.3, 0.2), the others have 5/7 and 2/7.
+    #[test]
+    fn a_banned_token_waits_and_the_rest_is_renormalised() {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let row = row(&[0.5, 0.3, 0.2]);
+        let params = SamplingParams::default();
+        let mut first = 0.0;
+        for _ in 0..20_000 {
+            let choice = choose(&row, &[1], &params, &mut rng);
+            assert_ne!(choice.token, 1);
+            if choice.token == 0 {
+                first += 1.0 / 20_000.0;
+                assert!((choice.sampling_logprob - (5.0_f32 / 7.0).ln()).abs() < 1e-5);
+                assert!((choice.logprob - 0.5_f32.ln()).abs() < 1e-6);
+            }
+        }
+        assert!((first - 5.0_f64 / 7.0).abs() < 0.015, "{first}");
+    }
+
     #[test]
     fn zero_temperature_takes_the_likeliest() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let greedy = SamplingParams { temperature: 0.0, ..SamplingParams::default() };
-        assert_eq!(choose(&row(&[0.2, 0.7, 0.1]), &greedy, &mut rng).token, 1);
+        assert_eq!(choose(&row(&[0.2, 0.7, 0.1]), &[], &greedy, &mut rng).token, 1);
     }
 }

@@ -210,7 +210,7 @@ fn fill(model: &mut Vlm, file: &Path, device: &Device) -> Result<(), TrainError>
     model.walk("", &mut |name, mut slot| {
         if let Some(tensor) = tensors.remove(name) {
             let [len] = tensor.dims();
-            if len == slot.shape().iter().product() {
+            if len == slot.shape().iter().product::<usize>() {
                 slot.set_flat(tensor);
             } else {
                 wrong.get_or_insert_with(|| format!("`{name}` has another shape in this model"));

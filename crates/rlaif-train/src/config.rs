@@ -50,7 +50,8 @@ pub struct SftConfig {
     pub save_steps: u64,
     /// Newest checkpoints that are kept; 0 keeps all. Default 2.
     pub save_total_limit: usize,
-    /// Seed of the data order. Default 42.
+    /// Seed of the data order; not a key of its own, the recipe has one for all.
+    #[serde(skip)]
     pub seed: u64,
 }
 
@@ -137,7 +138,8 @@ pub struct GrpoConfig {
     pub save_steps: u64,
     /// Newest checkpoints that are kept; 0 keeps all. Default 2.
     pub save_total_limit: usize,
-    /// Seed of data order and sampling. Default 42.
+    /// Seed of data order and sampling; not a key of its own, the recipe has one for all.
+    #[serde(skip)]
     pub seed: u64,
 }
 

@@ -21,7 +21,7 @@ use rlaif_model::hf::ChatTokenizer;
 use rlaif_model::{Gradients, Parameters, Vlm};
 use rlaif_objective::aggregate::Part;
 use rlaif_objective::token_weights;
-use rlaif_oracle::{Oracle, OracleError, OracleMetrics, OracleWorker, RankRequest, Verdict};
+use rlaif_oracle::{OracleError, OracleMetrics, OracleWorker, RankRequest, Verdict};
 use rlaif_rank::Ranking;
 use rlaif_rollout::PromptInput;
 
@@ -78,14 +78,13 @@ impl Grpo {
         mut policy: Vlm,
         config: GrpoConfig,
         tokenizer: Arc<ChatTokenizer>,
-        oracle: Arc<dyn Oracle>,
+        oracle: OracleWorker,
     ) -> Result<Self, TrainError> {
         config.check().map_err(TrainError::Config)?;
         let reference = policy.clone();
         if let Trainable::Lora(lora) = &config.trainable {
-            policy.attach_lora(lora);
+            policy.attach_lora(lora, config.seed);
         }
-        let oracle = OracleWorker::new(oracle);
         Ok(Grpo {
             policy,
             reference,

@@ -62,7 +62,7 @@ impl Sft {
     #[must_use]
     pub fn new(mut policy: Vlm, config: SftConfig, forbidden: Vec<u32>) -> Self {
         if let crate::config::Trainable::Lora(lora) = &config.trainable {
-            policy.attach_lora(lora);
+            policy.attach_lora(lora, config.seed);
         }
         Sft { policy, optimizer: AdamW::default(), step: 0, config, forbidden }
     }

@@ -20,7 +20,7 @@ use rlaif_data::Frame;
 
 use crate::{
     LoadOptions, Probe, Sampling, VideoError,
-    probe::{Counting, count_frames, failure, file_argument},
+    probe::{Counting, count_frames, failure, file_argument, is_truncated},
     process::{Deadline, Ended, Log, Piped},
 };
 
@@ -41,6 +41,19 @@ pub(crate) struct Decoded {
     pub(crate) times: Vec<f64>,
     /// One index into `frames` per sampled frame.
     pub(crate) places: Vec<usize>,
+}
+
+/// An ffmpeg expression that is true at each of the frame numbers. ffmpeg parses nested pairs of
+/// any number, but a plain sum of at most 100 terms.
+fn any_of(indices: &[usize]) -> String {
+    match indices {
+        [] => "0".to_owned(),
+        [index] => format!("eq(n,{index})"),
+        _ => {
+            let (left, right) = indices.split_at(indices.len() / 2);
+            format!("({}+{})", any_of(left), any_of(right))
+        }
+    }
 }
 
 /// Sorted indices without repeats, and the place of each index among them.
@@ -108,8 +121,7 @@ impl Source<'_> {
     /// Reads the frames at `indices` in one pass over the file.
     fn one_pass(&self, indices: &[usize]) -> Result<Pass, VideoError> {
         let (wanted, places) = distinct(indices);
-        let choice: Vec<String> = wanted.iter().map(|index| format!("eq(n,{index})")).collect();
-        let select = format!("select='{}',", choice.join("+"));
+        let select = format!("select='{}',", any_of(&wanted));
         let mut frames: Vec<Frame> = Vec::with_capacity(wanted.len());
         let ended = self.run(None, &select, Some(wanted.len()), |frame| {
             frames.push(self.finished(frame, indices.len())?);
@@ -117,7 +129,7 @@ impl Source<'_> {
         })?;
         let got = frames.len();
         if got < wanted.len() {
-            if ended.log.says_truncated() {
+            if is_truncated(self.path, &ended.log) {
                 return Err(VideoError::Truncated {
                     path: self.path.to_owned(),
                     detail: format!(
@@ -135,11 +147,9 @@ impl Source<'_> {
         if !ended.log.errors.is_empty() {
             tracing::warn!(path = %self.path.display(), errors = ended.log.errors, "damaged video");
         }
-        let times = wanted
-            .iter()
-            .enumerate()
-            .map(|(nth, index)| self.time(&ended.log, nth).unwrap_or(self.nominal(*index)))
-            .collect();
+        let times =
+            wanted.iter().enumerate().map(|(nth, index)| self.time(&ended.log, nth, *index));
+        let times = from_first(times.collect(), &wanted);
         Ok(Pass::Whole(Decoded { frames, times, places }))
     }
 
@@ -173,7 +183,8 @@ impl Source<'_> {
             return Err(error);
         }
         let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let (frames, times) = found.into_iter().flatten().unzip();
+        let (frames, times): (Vec<Frame>, Vec<f64>) = found.into_iter().flatten().unzip();
+        let times = from_first(times, &wanted);
         Ok(Decoded { frames, times, places })
     }
 
@@ -183,23 +194,18 @@ impl Source<'_> {
         // Half a frame early, so that rounding cannot skip the frame that is meant.
         let target = (nominal - 0.5 / self.probe.fps).max(0.0);
         let mut last = None;
-        let mut log = self
-            .run(Some(target), "", Some(1), |frame| {
-                last = Some(frame);
-                Ok(())
-            })?
-            .log;
+        let mut delivered = 0;
+        let mut keep = |frame| {
+            last = Some(frame);
+            delivered += 1;
+            Ok(())
+        };
+        let mut log = self.run(Some(target), "", Some(1), &mut keep)?.log;
         for tail in TAIL_SECONDS {
-            if last.is_some() {
-                break;
+            if log.times.is_empty() {
+                // The length is an estimate, or sound outlasts the picture: the last frame will do.
+                log = self.run(Some((target - tail).max(0.0)), "", None, &mut keep)?.log;
             }
-            // The length is an estimate, or sound outlasts the picture: the last frame will do.
-            log = self
-                .run(Some((target - tail).max(0.0)), "", None, |frame| {
-                    last = Some(frame);
-                    Ok(())
-                })?
-                .log;
         }
         let Some(frame) = last else {
             return Err(VideoError::Truncated {
@@ -211,7 +217,7 @@ impl Source<'_> {
                 ),
             });
         };
-        let time = self.time(&log, log.times.len().saturating_sub(1)).unwrap_or(nominal);
+        let time = self.time(&log, delivered - 1, index);
         Ok((self.finished(frame, copies)?, time))
     }
 
@@ -286,10 +292,11 @@ impl Source<'_> {
         index as f64 / self.probe.fps
     }
 
-    /// The true time of the `nth` frame that a process delivered.
-    fn time(&self, log: &Log, nth: usize) -> Option<f64> {
-        let time = log.times.get(nth).copied().flatten()?;
-        Some((time - self.probe.start_seconds).max(0.0))
+    /// The time of the `nth` frame that a process delivered, from the start that the stream
+    /// states; the nominal one where the process gave none.
+    fn time(&self, log: &Log, nth: usize, index: usize) -> f64 {
+        let time = log.times.get(nth).copied().flatten();
+        time.map_or(self.nominal(index), |time| time - self.probe.start_seconds)
     }
 
     /// A frame as it is kept, where the clip's `copies` of it fit in memory.
@@ -302,4 +309,12 @@ impl Source<'_> {
     fn count(&self, counting: Counting) -> Result<usize, VideoError> {
         count_frames(&self.options.ffprobe, self.path, self.deadline, self.probe, counting)
     }
+}
+
+/// Times from the first frame on: some containers (AVI with B-frames) state a start that is not
+/// that of their first frame. Every sampling takes frame 0.
+fn from_first(times: Vec<f64>, indices: &[usize]) -> Vec<f64> {
+    let first = if indices.first() == Some(&0) { times.first().copied() } else { None };
+    let start = first.unwrap_or(0.0);
+    times.into_iter().map(|time| (time - start).max(0.0)).collect()
 }

@@ -32,13 +32,23 @@ const DEFAULT_DELAY: f64 = 0.1;
 /// The image format of a file, by its first bytes; `None` for anything else.
 pub(crate) fn sniff(path: &Path) -> Result<Option<ImageFormat>, VideoError> {
     let fail = |source| VideoError::io(path, source);
+    let truncated =
+        |detail: &str| VideoError::Truncated { path: path.to_owned(), detail: detail.to_owned() };
+    let mut file = File::open(path).map_err(fail)?;
+    let length = file.metadata().map_err(fail)?.len();
     let mut head = Vec::new();
-    File::open(path).map_err(fail)?.take(16).read_to_end(&mut head).map_err(fail)?;
+    (&mut file).take(16).read_to_end(&mut head).map_err(fail)?;
     if head.is_empty() {
-        let detail = "the file is empty".to_owned();
-        return Err(VideoError::Truncated { path: path.to_owned(), detail });
+        return Err(truncated("the file is empty"));
     }
     let format = image::guess_format(&head).ok();
+    // The WebP decoder takes the end of the file for the end of the animation.
+    if format == Some(ImageFormat::WebP)
+        && let Some(size) = head[4..].first_chunk::<4>()
+        && u64::from(u32::from_le_bytes(*size)) + 8 > length
+    {
+        return Err(truncated("it is shorter than its header says"));
+    }
     Ok(format.filter(|format| {
         matches!(
             format,
@@ -200,18 +210,16 @@ fn is_animated(path: &Path, format: ImageFormat) -> Result<bool, VideoError> {
 
 fn frames(path: &Path, format: ImageFormat) -> Result<image::Frames<'static>, VideoError> {
     let fail = |error| image_error(path, error);
-    let mut webp;
-    let mut gif;
     match format {
         ImageFormat::Gif => {
-            gif = GifDecoder::new(open(path)?).map_err(fail)?;
+            let mut gif = GifDecoder::new(open(path)?).map_err(fail)?;
             let (width, height) = gif.dimensions();
             check_size(path, width, height)?;
             gif.set_limits(limits()).map_err(fail)?;
             Ok(gif.into_frames())
         }
         ImageFormat::WebP => {
-            webp = WebPDecoder::new(open(path)?).map_err(fail)?;
+            let mut webp = WebPDecoder::new(open(path)?).map_err(fail)?;
             let (width, height) = webp.dimensions();
             check_size(path, width, height)?;
             webp.set_limits(limits()).map_err(fail)?;
@@ -269,7 +277,7 @@ fn image_error(path: &Path, error: ImageError) -> VideoError {
             VideoError::Undecodable { path, detail: "it is no image that is known here".to_owned() }
         }
         ImageError::IoError(_) => VideoError::Truncated { path, detail: text },
-        _ if ["eof", "end of file", "end of stream", "unexpected end"]
+        _ if ["eof", "end of file", "end of stream", "unexpected end", "not enough bytes"]
             .iter()
             .any(|phrase| text.to_lowercase().contains(phrase)) =>
         {

@@ -14,13 +14,16 @@
 
 pub mod batch;
 pub mod cache;
+mod canvas;
 mod decode;
 pub mod digest;
 pub mod error;
 mod feature_file;
 pub mod images;
 pub mod load;
+mod mp4;
 pub mod preprocess;
+mod preprocess_error;
 pub mod preprocessor_config;
 pub mod probe;
 mod process;

@@ -9,11 +9,11 @@
 //! `expand2square` for `image_aspect_ratio = "pad"`. The 8-bit steps are equal to the bit; the
 //! default torchvision backend of release 5 differs from both in one value of two hundred by 1/255.
 
-use std::path::PathBuf;
-
 use rlaif_data::{Clip, Frame, Pixels};
 
+pub use crate::preprocess_error::PreprocessError;
 use crate::{
+    canvas::{center_crop, pad_to_square},
     digest::digest_parts,
     resample::{Filter, resize},
     sampling::count,
@@ -26,102 +26,6 @@ pub const FRAME_PIXELS_LIMIT: u64 = 1 << 26;
 pub const CLIP_MEAN: [f64; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 /// CLIP's standard deviation of the channels.
 pub const CLIP_STD: [f64; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
-
-/// Why a preprocessor could not be read or applied.
-#[derive(Debug, thiserror::Error)]
-pub enum PreprocessError {
-    /// The file could not be read or written.
-    #[error("cannot access `{}`; check the path and its permissions", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The folder has neither file that could hold the settings.
-    #[error(
-        "`{}` holds neither `preprocessor_config.json` nor a `processor_config.json` with an \
-         `image_processor`; save the image processor there, or point to the checkpoint's folder",
-        path.display()
-    )]
-    NoConfig {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The file is no JSON object.
-    #[error("`{}` is not a JSON object; save it again with `save_pretrained`", path.display())]
-    NotJson {
-        /// The file.
-        path: PathBuf,
-        /// What the parser said, where it was the parser.
-        source: Option<serde_json::Error>,
-    },
-    /// A field has a value that cannot be used.
-    #[error("`{}`: `{field}` must be {expected}, got `{got}`", path.display())]
-    Field {
-        /// The file.
-        path: PathBuf,
-        /// The JSON key.
-        field: &'static str,
-        /// What would do.
-        expected: String,
-        /// What stands there.
-        got: String,
-    },
-    /// There is nothing to preprocess.
-    #[error("the clip holds no frames; sample at least one")]
-    NoFrames,
-    /// A frame's buffer does not match its size, or a side is 0.
-    #[error("frame {frame} says {width} x {height} but holds {bytes} bytes")]
-    BadFrame {
-        /// Index of the frame.
-        frame: usize,
-        /// Pixels in a row.
-        width: u32,
-        /// Rows.
-        height: u32,
-        /// Length of the buffer.
-        bytes: usize,
-    },
-    /// A step would make a frame of too many pixels.
-    #[error(
-        "a frame of {width} x {height} pixels would be needed on the way, above the limit of \
-         {FRAME_PIXELS_LIMIT}; crop the video or drop its row"
-    )]
-    TooLarge {
-        /// Pixels in a row.
-        width: u64,
-        /// Rows.
-        height: u64,
-    },
-    /// Frames end up with different sizes, which only happens without a crop.
-    #[error(
-        "frame {frame} comes out as {got}, frame 0 as {expected}; set `do_center_crop`, or give \
-         frames of one size"
-    )]
-    MixedSizes {
-        /// Index of the frame that differs.
-        frame: usize,
-        /// Width x height of frame 0.
-        expected: String,
-        /// Width x height of the frame that differs.
-        got: String,
-    },
-}
-
-impl PreprocessError {
-    /// True where the frames are at fault, not the settings.
-    #[must_use]
-    pub fn is_clip_fault(&self) -> bool {
-        matches!(
-            self,
-            PreprocessError::NoFrames
-                | PreprocessError::BadFrame { .. }
-                | PreprocessError::TooLarge { .. }
-                | PreprocessError::MixedSizes { .. }
-        )
-    }
-}
 
 /// The size that frames are resized to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -372,47 +276,6 @@ fn within_limit(width: u64, height: u64) -> Result<(u32, u32), PreprocessError> 
     }
 }
 
-/// The frame in the middle of a square as wide as its longer side; the odd pixel of border goes
-/// below or to the right.
-fn pad_to_square(frame: &Frame, color: [u8; 3]) -> Frame {
-    let side = frame.width.max(frame.height);
-    let (left, top) = ((side - frame.width) / 2, (side - frame.height) / 2);
-    let mut square = Frame { width: side, height: side, rgb: Vec::new() };
-    square.rgb = color.repeat(side as usize * side as usize);
-    paste(frame, &mut square, i64::from(left), i64::from(top));
-    square
-}
-
-/// `transformers`' centre crop: a frame smaller than the crop lies in the middle of black, the
-/// odd pixel of border above or to the left.
-fn center_crop(frame: &Frame, width: u32, height: u32) -> Frame {
-    // Where the crop's corner lies in the frame, rounded towards minus infinity.
-    let corner = |old: u32, new: u32| (i64::from(old) - i64::from(new)).div_euclid(2);
-    let mut crop = Frame { width, height, rgb: vec![0; width as usize * height as usize * 3] };
-    let (left, top) = (corner(frame.width, width), corner(frame.height, height));
-    paste(frame, &mut crop, -left, -top);
-    crop
-}
-
-/// Copies the part of `source` that lies on `target` when its corner is put at (left, top).
-fn paste(source: &Frame, target: &mut Frame, left: i64, top: i64) {
-    // Both frames are below 2^26 pixels, so that the casts below are of small numbers.
-    let span = |offset: i64, source: u32, target: u32| -> (usize, usize, usize) {
-        let from = (-offset).clamp(0, i64::from(source));
-        let to = (i64::from(target) - offset).clamp(from, i64::from(source));
-        let place = |value: i64| usize::try_from(value).unwrap_or(0);
-        (place(from), place(to), place(from + offset))
-    };
-    let (x_from, x_to, x_place) = span(left, source.width, target.width);
-    let (y_from, y_to, y_place) = span(top, source.height, target.height);
-    let bytes = (x_to - x_from) * 3;
-    for row in 0..y_to - y_from {
-        let from = ((y_from + row) * source.width as usize + x_from) * 3;
-        let to = ((y_place + row) * target.width as usize + x_place) * 3;
-        target.rgb[to..to + bytes].copy_from_slice(&source.rgb[from..from + bytes]);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -459,19 +322,6 @@ mod tests {
         let mean = [122, 116, 104];
         let row: Vec<[u8; 3]> = vec![mean, [9; 3], [9; 3], mean, mean];
         assert_eq!(out.rgb, row.concat().repeat(5));
-    }
-
-    /// Python's -1 // 2 is -1: one black column on the left of 3 in 4, none on the right.
-    #[test]
-    fn crops_the_middle_and_pads_what_is_too_small() {
-        let row = |values: &[u8]| Frame {
-            width: u32::try_from(values.len()).unwrap(),
-            height: 1,
-            rgb: values.iter().flat_map(|v| [*v; 3]).collect(),
-        };
-        assert_eq!(center_crop(&row(&[1, 2, 3, 4, 5]), 2, 1), row(&[2, 3]));
-        assert_eq!(center_crop(&row(&[1, 2, 3]), 4, 1), row(&[0, 1, 2, 3]));
-        assert_eq!(center_crop(&row(&[1, 2]), 4, 1), row(&[0, 1, 2, 0]));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 use serde::Deserialize;
 
 use crate::{
-    VideoError,
+    VideoError, mp4,
     process::{Deadline, Log, output},
     sampling::count,
 };
@@ -177,7 +177,7 @@ pub(crate) fn count_frames(
         })
         .and_then(|text| text.parse().ok())
         .unwrap_or(0);
-    if log.says_truncated() {
+    if is_truncated(path, &log) {
         return Err(VideoError::Truncated {
             path: path.to_owned(),
             detail: format!(
@@ -223,22 +223,27 @@ fn report(
 /// The error for a program that gave up on the file.
 pub(crate) fn failure(path: &Path, log: &Log) -> VideoError {
     let path = path.to_owned();
-    if log.says_truncated() {
+    if is_truncated(&path, log) {
         VideoError::Truncated { path, detail: log.brief() }
     } else {
         VideoError::Undecodable { path, detail: log.brief() }
     }
 }
 
+/// True where ffmpeg says so, or the boxes of an MP4 file are longer than the file.
+pub(crate) fn is_truncated(path: &Path, log: &Log) -> bool {
+    log.says_truncated() || mp4::is_cut_short(path).unwrap_or(false)
+}
+
 fn no_video_stream(path: &Path, report: &Report, log: &Log) -> VideoError {
     let path: PathBuf = path.to_owned();
-    if report.streams.is_empty() && report.format.nb_streams == 0 {
-        if log.says_truncated() {
-            return VideoError::Truncated { path, detail: log.brief() };
-        }
-        if seconds(report.format.duration.as_ref()).is_some_and(|duration| duration <= 0.0) {
-            return VideoError::ZeroDuration { path };
-        }
+    if is_truncated(&path, log) {
+        let detail = "its index is cut off".to_owned();
+        return VideoError::Truncated { path, detail };
+    }
+    let duration = seconds(report.format.duration.as_ref());
+    if report.format.nb_streams == 0 && duration.is_some_and(|duration| duration <= 0.0) {
+        return VideoError::ZeroDuration { path };
     }
     let found: Vec<&str> = report.streams.iter().map(|stream| stream.codec_type.as_str()).collect();
     let found = if found.is_empty() {

@@ -55,7 +55,8 @@ impl Deadline {
 pub(crate) struct Log {
     /// Lines of level `error` or worse, or without a level; cut at a few kilobytes.
     pub(crate) errors: String,
-    /// Presentation times that the `showinfo` filter printed, one per frame, in seconds.
+    /// Presentation times that the `showinfo` filter printed, in seconds: one per frame that was
+    /// delivered, in order, and perhaps more for frames that were not.
     pub(crate) times: Vec<Option<f64>>,
 }
 
@@ -77,9 +78,9 @@ impl Log {
 
     /// True where the child said that the file ends too early.
     pub(crate) fn says_truncated(&self) -> bool {
-        ["partial file", "ended prematurely", "moov atom not found", "truncated", "Truncated"]
-            .iter()
-            .any(|phrase| self.errors.contains(phrase))
+        const PHRASES: [&str; 5] =
+            ["partial file", "ended prematurely", ": End of file", "truncated", "Truncated"];
+        PHRASES.iter().any(|phrase| self.errors.contains(phrase))
     }
 
     /// The complaints for an error message, at most a few hundred characters.

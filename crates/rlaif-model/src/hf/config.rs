@@ -207,8 +207,8 @@ pub struct ModelConfig {
     pub num_frames: Option<usize>,
     /// Number format of the weights on disk (`dtype`, formerly `torch_dtype`).
     pub dtype: WeightFormat,
-    /// The document this was read from; empty when made in memory.
-    document: Map<String, Value>,
+    /// The document this was read from, kept for saving; empty when made in memory.
+    pub document: Map<String, Value>,
 }
 
 impl ModelConfig {

@@ -43,7 +43,8 @@ pub struct GenerationConfig {
     pub top_k: Option<usize>,
     /// Most tokens an answer may have.
     pub max_new_tokens: Option<usize>,
-    document: Map<String, Value>,
+    /// The document this was read from, kept for saving; empty when made in memory.
+    pub document: Map<String, Value>,
 }
 
 impl GenerationConfig {

@@ -61,7 +61,8 @@ pub struct AdapterConfig {
     pub target_modules: Vec<String>,
     /// Where the weights lie that the adapter was trained on.
     pub base_model_name_or_path: Option<String>,
-    document: Map<String, Value>,
+    /// The document this was read from, kept for saving; empty when made in memory.
+    pub document: Map<String, Value>,
 }
 
 impl AdapterConfig {

@@ -1,12 +1,11 @@
 //! Element-wise activations: one pass over the inputs, on all threads where they are large.
-#![expect(clippy::inline_always, reason = "kernels are compiled inside each vector width")]
 
 use rayon::prelude::*;
 
 use super::buffer::{Buffer, dense, size, tensor, values};
 use super::extension::Operation;
 use super::math::{exp, madd, normal_cdf, sigmoid};
-use crate::simd::wide;
+use crate::simd::kernel;
 
 /// Elements one task handles.
 const CHUNK: usize = 1 << 14;
@@ -23,7 +22,7 @@ impl Operation<2> for Swiglu {
         let mut out = vec![0.0; values(&gate).len()];
         out.par_chunks_mut(CHUNK)
             .zip(values(&gate).par_chunks(CHUNK).zip(values(&up).par_chunks(CHUNK)))
-            .for_each(|(out, (gate, up))| wide!(swiglu(gate, up, out)));
+            .for_each(|(out, (gate, up))| swiglu(gate, up, out));
         (tensor(out, size(&gate)), [gate, up])
     }
 
@@ -42,30 +41,36 @@ impl Operation<2> for Swiglu {
             .zip(values(&gate).par_chunks(CHUNK).zip(values(&up).par_chunks(CHUNK)))
             .zip(values(&grad).par_chunks(CHUNK))
             .for_each(|(((d_gate, d_up), (gate, up)), grad)| {
-                wide!(swiglu_grad(gate, up, grad, d_gate, d_up));
+                swiglu_grad(gate, up, grad, d_gate, d_up);
             });
         let shape = size(&gate);
         [Some(tensor(d_gate, shape)), Some(tensor(d_up, shape))]
     }
 }
 
-#[inline(always)]
-fn swiglu<const FMA: bool, const L: usize>((gate, up, out): (&[f32], &[f32], &mut [f32])) {
-    for ((out, g), u) in out.iter_mut().zip(gate).zip(up) {
-        *out = g * sigmoid::<FMA>(*g) * u;
+kernel! {
+    fn swiglu<'a>(gate: &'a [f32], up: &'a [f32], out: &'a mut [f32]) {
+        for ((out, g), u) in out.iter_mut().zip(gate).zip(up) {
+            *out = g * sigmoid::<FMA>(*g) * u;
+        }
     }
 }
 
-#[inline(always)]
-fn swiglu_grad<const FMA: bool, const L: usize>(
-    (gate, up, grad, d_gate, d_up): (&[f32], &[f32], &[f32], &mut [f32], &mut [f32]),
-) {
-    for ((((g, u), dy), dg), du) in gate.iter().zip(up).zip(grad).zip(d_gate).zip(d_up) {
-        let s = sigmoid::<FMA>(*g);
-        let silu = g * s;
-        *du = dy * silu;
-        // d silu / dg = s (1 + g (1 - s))
-        *dg = dy * u * madd::<FMA>(silu, 1.0 - s, s);
+kernel! {
+    fn swiglu_grad<'a>(
+        gate: &'a [f32],
+        up: &'a [f32],
+        grad: &'a [f32],
+        d_gate: &'a mut [f32],
+        d_up: &'a mut [f32],
+    ) {
+        for ((((g, u), dy), dg), du) in gate.iter().zip(up).zip(grad).zip(d_gate).zip(d_up) {
+            let s = sigmoid::<FMA>(*g);
+            let silu = g * s;
+            *du = dy * silu;
+            // d silu / dg = s (1 + g (1 - s))
+            *dg = dy * u * madd::<FMA>(silu, 1.0 - s, s);
+        }
     }
 }
 
@@ -86,8 +91,8 @@ impl Operation<1> for Activation {
         let mut out = vec![0.0; values(&x).len()];
         out.par_chunks_mut(CHUNK).zip(values(&x).par_chunks(CHUNK)).for_each(
             |(out, x)| match self {
-                Self::Gelu => wide!(gelu(x, out)),
-                Self::QuickGelu => wide!(quick_gelu(x, out)),
+                Self::Gelu => gelu(x, out),
+                Self::QuickGelu => quick_gelu(x, out),
             },
         );
         (tensor(out, size(&x)), x)
@@ -99,41 +104,45 @@ impl Operation<1> for Activation {
         out.par_chunks_mut(CHUNK)
             .zip(values(&x).par_chunks(CHUNK).zip(values(&grad).par_chunks(CHUNK)))
             .for_each(|(out, (x, grad))| match self {
-                Self::Gelu => wide!(gelu_grad(x, grad, out)),
-                Self::QuickGelu => wide!(quick_gelu_grad(x, grad, out)),
+                Self::Gelu => gelu_grad(x, grad, out),
+                Self::QuickGelu => quick_gelu_grad(x, grad, out),
             });
         [Some(tensor(out, size(&x)))]
     }
 }
 
-#[inline(always)]
-fn gelu<const FMA: bool, const L: usize>((x, out): (&[f32], &mut [f32])) {
-    for (out, x) in out.iter_mut().zip(x) {
-        *out = x * normal_cdf::<FMA>(*x);
+kernel! {
+    fn gelu<'a>(x: &'a [f32], out: &'a mut [f32]) {
+        for (out, x) in out.iter_mut().zip(x) {
+            *out = x * normal_cdf::<FMA>(*x);
+        }
     }
 }
 
-#[inline(always)]
-fn gelu_grad<const FMA: bool, const L: usize>((x, grad, out): (&[f32], &[f32], &mut [f32])) {
-    /// `1 / √(2π)`, the height of the normal density.
-    const PEAK: f32 = 0.398_942_28;
-    for ((out, x), dy) in out.iter_mut().zip(x).zip(grad) {
-        let density = PEAK * exp::<FMA>(-0.5 * x * x);
-        *out = dy * madd::<FMA>(*x, density, normal_cdf::<FMA>(*x));
+kernel! {
+    fn gelu_grad<'a>(x: &'a [f32], grad: &'a [f32], out: &'a mut [f32]) {
+        /// `1 / √(2π)`, the height of the normal density.
+        const PEAK: f32 = 0.398_942_28;
+        for ((out, x), dy) in out.iter_mut().zip(x).zip(grad) {
+            let density = PEAK * exp::<FMA>(-0.5 * x * x);
+            *out = dy * madd::<FMA>(*x, density, normal_cdf::<FMA>(*x));
+        }
     }
 }
 
-#[inline(always)]
-fn quick_gelu<const FMA: bool, const L: usize>((x, out): (&[f32], &mut [f32])) {
-    for (out, x) in out.iter_mut().zip(x) {
-        *out = x * sigmoid::<FMA>(1.702 * x);
+kernel! {
+    fn quick_gelu<'a>(x: &'a [f32], out: &'a mut [f32]) {
+        for (out, x) in out.iter_mut().zip(x) {
+            *out = x * sigmoid::<FMA>(1.702 * x);
+        }
     }
 }
 
-#[inline(always)]
-fn quick_gelu_grad<const FMA: bool, const L: usize>((x, grad, out): (&[f32], &[f32], &mut [f32])) {
-    for ((out, x), dy) in out.iter_mut().zip(x).zip(grad) {
-        let s = sigmoid::<FMA>(1.702 * x);
-        *out = dy * s * madd::<FMA>(1.702 * x, 1.0 - s, 1.0);
+kernel! {
+    fn quick_gelu_grad<'a>(x: &'a [f32], grad: &'a [f32], out: &'a mut [f32]) {
+        for ((out, x), dy) in out.iter_mut().zip(x).zip(grad) {
+            let s = sigmoid::<FMA>(1.702 * x);
+            *out = dy * s * madd::<FMA>(1.702 * x, 1.0 - s, 1.0);
+        }
     }
 }

@@ -1,5 +1,4 @@
 //! Normalisations: forward and backward in one pass over the rows each.
-#![expect(clippy::inline_always, reason = "kernels are compiled inside each vector width")]
 
 use rayon::prelude::*;
 
@@ -7,7 +6,7 @@ use super::buffer::{Buffer, dense, size, tensor, values};
 use super::extension::Operation;
 use super::math::madd;
 use super::reduce::{add_up, dot, sum, sum_of_squares};
-use crate::simd::wide;
+use crate::simd::kernel;
 
 /// Rows one task handles. It fixes how the weight gradients are added up, so it depends on the
 /// width alone.
@@ -76,8 +75,8 @@ fn normalise(x: &Buffer, weight: &Buffer, bias: Option<&Buffer>, eps: f64) -> Bu
     let task = rows_per_task(cols) * cols.max(1);
     let weight = values(weight);
     out.par_chunks_mut(task).zip(values(x).par_chunks(task)).for_each(|(out, x)| match bias {
-        Some(bias) => wide!(layer_norm(x, weight, values(bias), eps as f32, out)),
-        None => wide!(rms_norm(x, weight, eps as f32, out)),
+        Some(bias) => layer_norm(x, weight, values(bias), eps as f32, out),
+        None => rms_norm(x, weight, eps as f32, out),
     });
     tensor(out, [rows, cols])
 }
@@ -102,7 +101,7 @@ fn gradients<const CENTRED: bool>(
         .zip(values(x).par_chunks(task).zip(values(&grad).par_chunks(task)))
         .map(|(dx, (x, grad))| {
             let mut sums = if with_sums { vec![0.0; width] } else { Vec::new() };
-            wide!(norm_grad[CENTRED](x, weight, grad, eps as f32, dx, &mut sums[..]));
+            norm_grad(CENTRED, x, weight, grad, eps as f32, dx, &mut sums[..]);
             sums
         })
         .collect();
@@ -110,62 +109,73 @@ fn gradients<const CENTRED: bool>(
     (tensor(dx, [rows, cols]), sums)
 }
 
-#[inline(always)]
-fn rms_norm<const FMA: bool, const L: usize>(
-    (x, weight, eps, out): (&[f32], &[f32], f32, &mut [f32]),
-) {
-    let cols = weight.len();
-    for (x, out) in x.chunks_exact(cols).zip(out.chunks_exact_mut(cols)) {
-        let scale = 1.0 / (sum_of_squares::<FMA, L>(x, 0.0) / cols as f32 + eps).sqrt();
-        for ((out, x), w) in out.iter_mut().zip(x).zip(weight) {
-            *out = x * scale * w;
+kernel! {
+    fn rms_norm<'a>(x: &'a [f32], weight: &'a [f32], eps: f32, out: &'a mut [f32]) {
+        let cols = weight.len();
+        for (x, out) in x.chunks_exact(cols).zip(out.chunks_exact_mut(cols)) {
+            let scale = 1.0 / (sum_of_squares::<FMA, LANES>(x, 0.0) / cols as f32 + eps).sqrt();
+            for ((out, x), w) in out.iter_mut().zip(x).zip(weight) {
+                *out = x * scale * w;
+            }
         }
     }
 }
 
-#[inline(always)]
-fn layer_norm<const FMA: bool, const L: usize>(
-    (x, weight, bias, eps, out): (&[f32], &[f32], &[f32], f32, &mut [f32]),
-) {
-    let cols = weight.len();
-    for (x, out) in x.chunks_exact(cols).zip(out.chunks_exact_mut(cols)) {
-        let mean = sum::<FMA, L>(x) / cols as f32;
-        let scale = 1.0 / (sum_of_squares::<FMA, L>(x, mean) / cols as f32 + eps).sqrt();
-        for (((out, x), w), b) in out.iter_mut().zip(x).zip(weight).zip(bias) {
-            *out = madd::<FMA>((x - mean) * scale, *w, *b);
+kernel! {
+    fn layer_norm<'a>(
+        x: &'a [f32],
+        weight: &'a [f32],
+        bias: &'a [f32],
+        eps: f32,
+        out: &'a mut [f32],
+    ) {
+        let cols = weight.len();
+        for (x, out) in x.chunks_exact(cols).zip(out.chunks_exact_mut(cols)) {
+            let mean = sum::<FMA, LANES>(x) / cols as f32;
+            let scale = 1.0 / (sum_of_squares::<FMA, LANES>(x, mean) / cols as f32 + eps).sqrt();
+            for (((out, x), w), b) in out.iter_mut().zip(x).zip(weight).zip(bias) {
+                *out = madd::<FMA>((x - mean) * scale, *w, *b);
+            }
         }
     }
 }
 
-/// With `x̂ = (x - mean) scale` and `d = dy · weight`: `dx = scale (d - mean(d) - x̂ mean(d x̂))`,
-/// where the middle term and the mean are there for layer normalisation only.
-#[inline(always)]
-fn norm_grad<const FMA: bool, const L: usize, const CENTRED: bool>(
-    (x, weight, grad, eps, dx, sums): (&[f32], &[f32], &[f32], f32, &mut [f32], &mut [f32]),
-) {
-    let cols = weight.len();
-    let n = cols as f32;
-    let rows = x.chunks_exact(cols).zip(grad.chunks_exact(cols)).zip(dx.chunks_exact_mut(cols));
-    for ((x, grad), dx) in rows {
-        let mean = if CENTRED { sum::<FMA, L>(x) / n } else { 0.0 };
-        let scale = 1.0 / (sum_of_squares::<FMA, L>(x, mean) / n + eps).sqrt();
-        // `dx` holds x̂ first.
-        for (dx, x) in dx.iter_mut().zip(x) {
-            *dx = (x - mean) * scale;
-        }
-        if !sums.is_empty() {
-            let (d_weight, d_bias) = sums.split_at_mut(cols);
-            for ((s, g), x) in d_weight.iter_mut().zip(grad).zip(&*dx) {
-                *s = madd::<FMA>(*g, *x, *s);
+kernel! {
+    /// With `x̂ = (x - mean) scale` and `d = dy · weight`: `dx = scale (d - mean(d) - x̂ mean(d x̂))`,
+    /// where the middle term and the mean are there for layer normalisation only.
+    fn norm_grad<'a>(
+        centred: bool,
+        x: &'a [f32],
+        weight: &'a [f32],
+        grad: &'a [f32],
+        eps: f32,
+        dx: &'a mut [f32],
+        sums: &'a mut [f32],
+    ) {
+        let cols = weight.len();
+        let n = cols as f32;
+        let rows = x.chunks_exact(cols).zip(grad.chunks_exact(cols)).zip(dx.chunks_exact_mut(cols));
+        for ((x, grad), dx) in rows {
+            let mean = if centred { sum::<FMA, LANES>(x) / n } else { 0.0 };
+            let scale = 1.0 / (sum_of_squares::<FMA, LANES>(x, mean) / n + eps).sqrt();
+            // `dx` holds x̂ first.
+            for (dx, x) in dx.iter_mut().zip(x) {
+                *dx = (x - mean) * scale;
             }
-            for (s, g) in d_bias.iter_mut().zip(grad) {
-                *s += g;
+            if !sums.is_empty() {
+                let (d_weight, d_bias) = sums.split_at_mut(cols);
+                for ((s, g), x) in d_weight.iter_mut().zip(grad).zip(&*dx) {
+                    *s = madd::<FMA>(*g, *x, *s);
+                }
+                for (s, g) in d_bias.iter_mut().zip(grad) {
+                    *s += g;
+                }
             }
-        }
-        let shift = if CENTRED { dot::<FMA, L>(grad, weight) / n } else { 0.0 };
-        let tilt = triple::<FMA, L>(grad, weight, dx) / n;
-        for ((dx, g), w) in dx.iter_mut().zip(grad).zip(weight) {
-            *dx = scale * (g * w - shift - *dx * tilt);
+            let shift = if centred { dot::<FMA, LANES>(grad, weight) / n } else { 0.0 };
+            let tilt = triple::<FMA, LANES>(grad, weight, dx) / n;
+            for ((dx, g), w) in dx.iter_mut().zip(grad).zip(weight) {
+                *dx = scale * (g * w - shift - *dx * tilt);
+            }
         }
     }
 }

@@ -1,12 +1,11 @@
 //! Rotary position embedding, and its inverse rotation as the backward.
-#![expect(clippy::inline_always, reason = "kernels are compiled inside each vector width")]
 
 use rayon::prelude::*;
 
 use super::buffer::{Buffer, dense, size, tensor, values};
 use super::extension::Operation;
 use super::math::madd;
-use crate::simd::wide;
+use crate::simd::kernel;
 
 /// Rotation of every head by the angle of its token.
 #[derive(Clone, Debug)]
@@ -44,29 +43,34 @@ impl Rotary {
             .zip(values(cos).par_chunks(rows * half.max(1)))
             .zip(values(sin).par_chunks(rows * half.max(1)))
             .for_each(|(((out, x), cos), sin)| {
-                wide!(rotate(x, cos, sin, direction, half, features, out));
+                rotate(x, cos, sin, direction, half, features, out);
             });
         tensor(out, [tokens, features])
     }
 }
 
-type Arguments<'a> = (&'a [f32], &'a [f32], &'a [f32], f32, usize, usize, &'a mut [f32]);
-
-#[inline(always)]
-fn rotate<const FMA: bool, const L: usize>(
-    (x, cos, sin, direction, half, features, out): Arguments<'_>,
-) {
-    let angles = cos.chunks_exact(half).zip(sin.chunks_exact(half));
-    let rows = x.chunks_exact(features).zip(out.chunks_exact_mut(features));
-    for ((x, out), (cos, sin)) in rows.zip(angles) {
-        for (x, out) in x.chunks_exact(2 * half).zip(out.chunks_exact_mut(2 * half)) {
-            let (x1, x2) = x.split_at(half);
-            let (y1, y2) = out.split_at_mut(half);
-            let y = y1.iter_mut().zip(y2);
-            for ((((y1, y2), x1), x2), (c, s)) in y.zip(x1).zip(x2).zip(cos.iter().zip(sin)) {
-                let s = s * direction;
-                *y1 = madd::<FMA>(*x1, *c, -x2 * s);
-                *y2 = madd::<FMA>(*x2, *c, x1 * s);
+kernel! {
+    fn rotate<'a>(
+        x: &'a [f32],
+        cos: &'a [f32],
+        sin: &'a [f32],
+        direction: f32,
+        half: usize,
+        features: usize,
+        out: &'a mut [f32],
+    ) {
+        let angles = cos.chunks_exact(half).zip(sin.chunks_exact(half));
+        let rows = x.chunks_exact(features).zip(out.chunks_exact_mut(features));
+        for ((x, out), (cos, sin)) in rows.zip(angles) {
+            for (x, out) in x.chunks_exact(2 * half).zip(out.chunks_exact_mut(2 * half)) {
+                let (x1, x2) = x.split_at(half);
+                let (y1, y2) = out.split_at_mut(half);
+                let y = y1.iter_mut().zip(y2);
+                for ((((y1, y2), x1), x2), (c, s)) in y.zip(x1).zip(x2).zip(cos.iter().zip(sin)) {
+                    let s = s * direction;
+                    *y1 = madd::<FMA>(*x1, *c, -x2 * s);
+                    *y2 = madd::<FMA>(*x2, *c, x1 * s);
+                }
             }
         }
     }

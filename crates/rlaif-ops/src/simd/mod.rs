@@ -12,26 +12,27 @@ pub(crate) use gemm::{Mat, MatMut, Threads, gemm};
 /// Fused multiply-add is part of every aarch64 CPU, and not of every x86-64 CPU.
 pub(crate) const BASELINE_FMA: bool = cfg!(target_arch = "aarch64");
 
-/// Calls a kernel compiled for the widest vectors this CPU has.
-///
-/// The three functions are one `#[inline(always)]` function item with different constants; use
-/// [`wide`] to write them.
+/// A computation to compile once for each vector width. Write it with [`kernel!`].
+pub(crate) trait Kernel {
+    type Output;
+
+    /// Computes, with `FMA` where the CPU has fused multiply-add and `LANES` floats to a vector.
+    /// Must be `#[inline(always)]`, so that it is compiled inside each caller below.
+    fn run<const FMA: bool, const LANES: usize>(self) -> Self::Output;
+}
+
+/// Runs a kernel compiled for the widest vectors this CPU has.
 #[inline]
-pub(crate) fn run<A, R>(
-    v512: impl FnOnce(A) -> R,
-    v256: impl FnOnce(A) -> R,
-    v128: impl FnOnce(A) -> R,
-    arguments: A,
-) -> R {
+pub(crate) fn wide<K: Kernel>(kernel: K) -> K::Output {
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
-        fn with_avx512<A, R>(kernel: impl FnOnce(A) -> R, arguments: A) -> R {
-            kernel(arguments)
+        fn with_avx512<K: Kernel>(kernel: K) -> K::Output {
+            kernel.run::<true, 16>()
         }
         #[target_feature(enable = "avx2,fma")]
-        fn with_avx2<A, R>(kernel: impl FnOnce(A) -> R, arguments: A) -> R {
-            kernel(arguments)
+        fn with_avx2<K: Kernel>(kernel: K) -> K::Output {
+            kernel.run::<true, 8>()
         }
         if is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512vl")
@@ -41,31 +42,44 @@ pub(crate) fn run<A, R>(
             && is_x86_feature_detected!("fma")
         {
             // SAFETY: every feature that `with_avx512` enables was detected on this CPU.
-            return unsafe { with_avx512(v512, arguments) };
+            return unsafe { with_avx512(kernel) };
         }
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
             // SAFETY: every feature that `with_avx2` enables was detected on this CPU.
-            return unsafe { with_avx2(v256, arguments) };
+            return unsafe { with_avx2(kernel) };
         }
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        let _ = (v512, v256);
-    }
-    v128(arguments)
+    kernel.run::<BASELINE_FMA, 4>()
 }
 
-/// `wide!(kernel(a, b))` calls `kernel::<FMA, LANES>((a, b))` with the constants that suit this CPU,
-/// compiled for its vectors. `kernel` must be an `#[inline(always)]` function of one tuple.
-/// Further constants go into brackets: `wide!(kernel[N](a, b))`.
-macro_rules! wide {
-    ($kernel:ident $([$($constant:expr),*])? ($($argument:expr),* $(,)?)) => {
-        $crate::simd::run(
-            $kernel::<true, 16 $(, $({$constant}),*)?>,
-            $kernel::<true, 8 $(, $({$constant}),*)?>,
-            $kernel::<{ $crate::simd::BASELINE_FMA }, 4 $(, $({$constant}),*)?>,
-            ($($argument,)*),
-        )
+/// Defines a function whose body is a [`Kernel`]: it may use the constants `FMA` and `LANES`, and
+/// calling it picks the widest vectors this CPU has.
+macro_rules! kernel {
+    (
+        $(#[$attribute:meta])*
+        fn $name:ident<$($lifetime:lifetime),*>(
+            $($argument:ident: $type:ty),* $(,)?
+        ) $(-> $output:ty)? $body:block
+    ) => {
+        $(#[$attribute])*
+        fn $name<$($lifetime),*>($($argument: $type),*) $(-> $output)? {
+            struct Body<$($lifetime),*> {
+                $($argument: $type,)*
+            }
+            impl<$($lifetime),*> $crate::simd::Kernel for Body<$($lifetime),*> {
+                type Output = $crate::simd::kernel!(@output $($output)?);
+
+                #[expect(clippy::inline_always, reason = "compiled inside each vector width")]
+                #[inline(always)]
+                fn run<const FMA: bool, const LANES: usize>(self) -> Self::Output {
+                    let Self { $($argument),* } = self;
+                    $body
+                }
+            }
+            $crate::simd::wide(Body { $($argument),* })
+        }
     };
+    (@output) => { () };
+    (@output $output:ty) => { $output };
 }
-pub(crate) use wide;
+pub(crate) use kernel;

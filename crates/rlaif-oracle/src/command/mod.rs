@@ -148,7 +148,7 @@ fn can_be_found(program: &str) -> bool {
 ///
 /// It is started at the first request and kept. Before its first answer it is allowed
 /// `startup_seconds` more than `timeout_seconds`. At the end its stdin is closed, and it is killed
-/// half a second later. It sees our environment, or of it `PATH` and the names in `pass_env`; and
+/// two seconds later. It sees our environment, or of it `PATH` and the names in `pass_env`; and
 /// our working folder. On Unix it leads a process group, and what it started ends with it.
 ///
 /// - A request without an answer in time is [`OracleError::Timeout`]; the program is killed and

@@ -23,7 +23,7 @@ const LINES_WAITING: usize = 4;
 /// How much of the end of stderr is kept, in bytes.
 const STDERR_LIMIT: usize = 4096;
 /// Time a program is given to end by itself once it closed stdout or was sent the end of stdin.
-const GRACE: Duration = Duration::from_millis(500);
+const GRACE: Duration = Duration::from_secs(2);
 
 /// What a program did.
 #[derive(Debug)]
@@ -209,5 +209,53 @@ fn keep_tail(mut pipe: impl Read, tail: &Mutex<VecDeque<u8>>) {
         tail.extend(&piece[..n]);
         let excess = tail.len().saturating_sub(STDERR_LIMIT);
         tail.drain(..excess);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn events(output: &[u8]) -> Vec<String> {
+        let (sender, receiver) = sync_channel(100);
+        read_lines(output, &sender);
+        drop(sender);
+        receiver
+            .iter()
+            .map(|event| match event {
+                Event::Line(line) => format!("line {}", String::from_utf8_lossy(&line)),
+                Event::Unfinished(line) => format!("unfinished {}", String::from_utf8_lossy(&line)),
+                Event::TooLong(line) => format!("too long {}", line.len()),
+                Event::Closed => "closed".to_owned(),
+                Event::Nothing => "nothing".to_owned(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn output_is_taken_apart_into_lines() {
+        assert_eq!(events(b"a\r\n\n  \nb c\nd"), ["line a", "line b c", "unfinished d", "closed"]);
+        assert_eq!(events(b""), ["closed"]);
+    }
+
+    #[test]
+    fn lines_have_a_longest_length() {
+        let mut output = vec![b'x'; LINE_LIMIT];
+        output.extend(b"\nb\n");
+        let longest = format!("line {}", "x".repeat(LINE_LIMIT));
+        assert_eq!(events(&output), [longest.as_str(), "line b", "closed"]);
+        output.insert(0, b'x');
+        assert_eq!(events(&output), [format!("too long {LINE_LIMIT}")]);
+    }
+
+    #[test]
+    fn only_the_end_of_stderr_is_kept() {
+        let tail = Mutex::default();
+        let mut written = vec![b'a'; 3 * STDERR_LIMIT];
+        written.extend(b"the end");
+        keep_tail(&written[..], &tail);
+        let tail = tail.into_inner().unwrap();
+        assert_eq!(tail.len(), STDERR_LIMIT);
+        assert!(tail.iter().rev().copied().eq(written.iter().rev().copied().take(STDERR_LIMIT)));
     }
 }

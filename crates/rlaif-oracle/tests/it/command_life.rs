@@ -69,7 +69,7 @@ fn one_caller_can_give_up_while_another_is_served() {
 fn the_end_of_stdin_asks_the_program_to_end() {
     let judge = judge(
         r#"while IFS= read -r line; do id=${line#*'"id":'}; id=${id%%,*}; reply '"order": [0, 1, 2]'; done
-        echo bye > "$1/bye""#,
+        sleep 0.2; echo bye > "$1/bye""#,
     );
     assert_eq!(judge.brief(&["a"]), [FINE]);
     let (pid, bye) = (judge.pids().remove(0), judge.path("bye"));
@@ -110,6 +110,20 @@ fn a_program_that_ended_while_idle_costs_no_group() {
         assert_gone_or_zombie(&judge.pids());
     }
     assert_eq!(judge.pids().len(), 4, "started again exactly when it is needed");
+}
+
+/// The request that finds the program gone keeps its own second chance.
+#[test]
+fn nobody_is_blamed_for_an_end_between_two_requests() {
+    let judge = judge(
+        r#"
+        next; about bad && [ ! -e "$1/crashed" ] && { : > "$1/crashed"; exit 1; }
+        reply '"order": [0, 1, 2]'"#,
+    );
+    assert_eq!(judge.brief(&["a"]), [FINE]);
+    assert_gone_or_zombie(&judge.pids());
+    assert_eq!(judge.brief(&["bad"]), [FINE]);
+    assert_eq!(judge.pids().len(), 3);
 }
 
 /// Waits until the last process is dead, whether or not it has been reaped yet.

@@ -1,3 +1,9 @@
 //! Tests of rlaif-video against reference implementations and real files.
 
+mod cache;
+mod images;
+mod limits;
+mod long;
 mod parity;
+mod support;
+mod video;

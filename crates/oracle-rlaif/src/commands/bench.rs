@@ -1,0 +1,367 @@
+//! `bench`: what this machine does with one training step.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rlaif_data::{Example, Message, Role, VideoRef};
+use rlaif_model::hf::{ChatTokenizer, ModelConfig, TextConfig, VisionConfig};
+use rlaif_model::{LoraConfig, Vlm};
+use rlaif_oracle::{Cancel, Oracle, OracleError, OracleWorker, RankRequest, Verdict};
+use rlaif_rank::Ranking;
+use rlaif_rollout::{PromptInput, SamplingParams};
+use rlaif_train::optim::OptimConfig;
+use rlaif_train::{Event, Grpo, GrpoConfig, Metrics, Prompted, Run, Trainable};
+use serde::Serialize;
+
+use super::progress::{Progress, print};
+use super::{Context, Outcome};
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Time whole training steps of a text decoder: rollout, reference, update
+    ///
+    /// Twelve layers of SmolLM2-135M's shape (hidden 576, 9 heads, 3 KV heads, intermediate 1536,
+    /// vocabulary 49,152, tied head), LoRA r = 16 on all linear layers, KL to the reference, f32:
+    /// the workload of `benches/peers/trl_grpo_step.py`.
+    Step(StepArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct StepArgs {
+    /// Tokens of the prompt
+    #[arg(long, default_value_t = 256)]
+    prompt: usize,
+    /// Completions of the prompt
+    #[arg(long, default_value_t = 5)]
+    group: usize,
+    /// Tokens of each completion
+    #[arg(long, default_value_t = 32)]
+    new: usize,
+    /// Steps timed after one for warm-up, at least 5
+    #[arg(long, default_value_t = 5)]
+    steps: u64,
+    /// Keep the prompt pass of the rollout for the update
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    reuse_prefill: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `bench step --json` prints. Seconds are medians over the steps.
+#[derive(Serialize)]
+struct StepReport {
+    prompt: usize,
+    group: usize,
+    new: usize,
+    steps: u64,
+    rollout_seconds: f64,
+    reference_seconds: f64,
+    update_seconds: f64,
+    step_seconds: f64,
+    rollout: Work,
+    reference: Work,
+    update: Work,
+    machine: rlaif_ops::peak::Peak,
+}
+
+/// Arithmetic and memory traffic of a phase, and how near its time is to what the machine allows.
+#[derive(Serialize)]
+struct Work {
+    gflop: f64,
+    gigabytes: f64,
+    /// Seconds that the measured peaks would take: decoding reads the weights once per token, the
+    /// rest is arithmetic.
+    limit_seconds: f64,
+    /// `limit_seconds` over the measured seconds.
+    of_limit: f64,
+}
+
+pub(crate) fn run(context: &Context, command: &BenchCommand) -> Result<Outcome> {
+    let BenchCommand::Step(args) = command;
+    if args.prompt == 0 || args.group < 2 || args.new == 0 {
+        bail!("`--prompt` and `--new` must be at least 1, `--group` at least 2");
+    }
+    let report = step(context, args)?;
+    if args.json {
+        print(&serde_json::to_string(&report)?);
+    } else {
+        show(&report);
+    }
+    Ok(Outcome::Done)
+}
+
+fn step(context: &Context, args: &StepArgs) -> Result<StepReport> {
+    let machine = rlaif_ops::peak::measure();
+    let steps = args.steps.max(5);
+    let (model, tokenizer) = model(context)?;
+    let macs = model.decoder.block_macs_per_token() as f64;
+    let config = GrpoConfig {
+        num_generations: args.group,
+        prompts_per_step: 1,
+        prompts_per_batch: 1,
+        max_steps: steps + 1,
+        reuse_prefill: args.reuse_prefill,
+        trainable: Trainable::Lora(LoraConfig::default()),
+        optim: OptimConfig { learning_rate: 1e-5, ..OptimConfig::default() },
+        sampling: SamplingParams {
+            max_completion_length: args.new,
+            min_completion_length: args.new,
+            ..SamplingParams::default()
+        },
+        ..GrpoConfig::default()
+    };
+    let oracle = OracleWorker::start(Box::new(ByDigest), &Cancel::new())?;
+    let mut grpo = Grpo::new(model, config, Arc::new(tokenizer), oracle)?;
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let prompts: Vec<Arc<Prompted>> = (0..steps + 1)
+        .map(|position| {
+            let ids = (0..args.prompt).map(|_| rng.random_range(8..1000)).collect();
+            Arc::new(Prompted {
+                position,
+                example: example(position),
+                input: PromptInput { ids, visual: None },
+            })
+        })
+        .collect();
+    let mut bar = Progress::start("training steps", steps + 1, context.quiet || args.json);
+    let mut recorded: Vec<Metrics> = Vec::new();
+    let mut listen = |event: Event<'_>| {
+        if let Event::Step { step, metrics, .. } = event {
+            recorded.push(metrics.clone());
+            bar.at(step, "");
+        }
+    };
+    let mut run =
+        Run { folder: None, control: context.control.clone(), listen: &mut listen };
+    grpo.train(prompts.len(), &|i| Ok(prompts[i].clone()), &mut run, &|_, _| Ok(()))?;
+    bar.done("timed");
+    recorded.remove(0);
+    let median = |name: &str| {
+        let mut values: Vec<f64> =
+            recorded.iter().map(|m| m.get(name).copied().unwrap_or(0.0)).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    let shape = Shape {
+        macs,
+        prompt: args.prompt as f64,
+        responses: (args.group * args.new) as f64,
+        new: args.new as f64,
+        reuse_prefill: args.reuse_prefill,
+    };
+    let seconds =
+        (median("time/rollout"), median("time/reference"), median("time/update"));
+    Ok(StepReport {
+        prompt: args.prompt,
+        group: args.group,
+        new: args.new,
+        steps,
+        rollout_seconds: seconds.0,
+        reference_seconds: seconds.1,
+        update_seconds: seconds.2,
+        step_seconds: median("step_time"),
+        rollout: shape.rollout().against(&machine, seconds.0),
+        reference: shape.reference().against(&machine, seconds.1),
+        update: shape.update().against(&machine, seconds.2),
+        machine,
+    })
+}
+
+const LAYERS: usize = 12;
+const HIDDEN: usize = 576;
+const VOCABULARY: usize = 49_152;
+
+fn model(context: &Context) -> Result<(Vlm, ChatTokenizer)> {
+    let tokenizer =
+        ChatTokenizer::word_level((0..VOCABULARY - 8).map(|i| format!("w{i}")))?;
+    let text = TextConfig {
+        vocab_size: VOCABULARY,
+        hidden_size: HIDDEN,
+        intermediate_size: 1536,
+        num_hidden_layers: LAYERS,
+        num_attention_heads: 9,
+        num_key_value_heads: 3,
+        head_dim: 64,
+        max_position_embeddings: 8192,
+        tie_word_embeddings: true,
+        ..TextConfig::default()
+    };
+    // The tower is never run: the smallest there is.
+    let vision = VisionConfig {
+        hidden_size: 8,
+        intermediate_size: 8,
+        num_hidden_layers: 2,
+        num_attention_heads: 1,
+        image_size: 8,
+        patch_size: 8,
+        ..VisionConfig::default()
+    };
+    let config = ModelConfig::new(vision, text, tokenizer.image_token_id());
+    Ok((rlaif_model::init(&config, 1, &context.device), tokenizer))
+}
+
+fn example(position: u64) -> Example {
+    Example {
+        id: position.to_string(),
+        video: VideoRef::Frames(Vec::new()),
+        messages: vec![Message::text(Role::User, "")],
+        reference: None,
+        choices: None,
+        category: None,
+        narrative: None,
+        meta: serde_json::Map::new(),
+    }
+}
+
+/// Orders answers by a digest of their text: an Oracle that costs nothing.
+struct ByDigest;
+
+impl Oracle for ByDigest {
+    fn name(&self) -> &'static str {
+        "by digest"
+    }
+
+    fn rank(
+        &self,
+        requests: &[RankRequest],
+        _: &Cancel,
+    ) -> Vec<Result<Verdict, OracleError>> {
+        requests
+            .iter()
+            .map(|request| {
+                let scores: Vec<f64> = request
+                    .candidates
+                    .iter()
+                    .map(|text| text.bytes().fold(0_u32, |h, b| h.wrapping_mul(31) ^ u32::from(b)))
+                    .map(f64::from)
+                    .collect();
+                Ranking::from_scores(&scores)
+                    .map(|ranking| Verdict::new(ranking, Duration::ZERO))
+                    .map_err(|_| OracleError::NoCandidates {
+                        oracle: "by digest".to_owned(),
+                        example: request.example.id.clone(),
+                    })
+            })
+            .collect()
+    }
+}
+
+/// The step's shape, from which its arithmetic follows.
+struct Shape {
+    macs: f64,
+    prompt: f64,
+    responses: f64,
+    new: f64,
+    reuse_prefill: bool,
+}
+
+/// Multiply-adds counted as two, 4-byte floats.
+struct Demand {
+    gflop: f64,
+    gigabytes: f64,
+    /// Gigabytes of parts that are bound by reading weights.
+    streamed: f64,
+    /// Arithmetic of the other parts.
+    computed: f64,
+}
+
+impl Shape {
+    fn head(&self) -> f64 {
+        (VOCABULARY * HIDDEN) as f64
+    }
+
+    /// Scores and values of causal attention over the prompt.
+    fn prompt_attention(&self) -> f64 {
+        2.0 * LAYERS as f64 * HIDDEN as f64 * self.prompt * self.prompt / 2.0
+    }
+
+    /// The same of the responses over prompt and themselves.
+    fn response_attention(&self) -> f64 {
+        2.0 * LAYERS as f64 * HIDDEN as f64 * self.responses * (self.prompt + self.new / 2.0)
+    }
+
+    fn prefill(&self) -> f64 {
+        self.macs * self.prompt + self.prompt_attention()
+    }
+
+    fn rollout(&self) -> Demand {
+        let weights = (self.macs + self.head()) * 4e-9;
+        let decode = (self.macs + self.head()) * self.responses + self.response_attention();
+        Demand {
+            gflop: 2e-9 * (self.prefill() + decode),
+            gigabytes: weights * self.new,
+            streamed: weights * self.new,
+            computed: 2e-9 * self.prefill(),
+        }
+    }
+
+    fn forward(&self) -> f64 {
+        (self.macs + self.head()) * self.responses + self.response_attention() + self.prefill()
+    }
+
+    fn reference(&self) -> Demand {
+        Demand {
+            gflop: 2e-9 * self.forward(),
+            gigabytes: (self.macs + self.head()) * 4e-9,
+            streamed: 0.0,
+            computed: 2e-9 * self.forward(),
+        }
+    }
+
+    /// Forward once (without the prompt where its pass is kept), backward through activations:
+    /// as much again for the linear layers, twice for attention.
+    fn update(&self) -> Demand {
+        let kept = if self.reuse_prefill { self.prefill() } else { 0.0 };
+        let backward =
+            self.forward() + self.prompt_attention() + self.response_attention();
+        let gflop = 2e-9 * (self.forward() - kept + backward);
+        Demand {
+            gflop,
+            gigabytes: 2.0 * (self.macs + self.head()) * 4e-9,
+            streamed: 0.0,
+            computed: gflop,
+        }
+    }
+}
+
+impl Demand {
+    fn against(&self, machine: &rlaif_ops::peak::Peak, seconds: f64) -> Work {
+        let limit = self.streamed / machine.read_gigabytes_per_second
+            + self.computed / machine.gemm_gflops;
+        Work {
+            gflop: self.gflop,
+            gigabytes: self.gigabytes,
+            limit_seconds: limit,
+            of_limit: if seconds > 0.0 { limit / seconds } else { 0.0 },
+        }
+    }
+}
+
+fn show(report: &StepReport) {
+    print(&format!(
+        "prompt {} tokens, {} completions of {} tokens, median of {} steps",
+        report.prompt, report.group, report.new, report.steps
+    ));
+    print(&format!(
+        "machine: {:.0} GFLOP/s matrix product, {:.1} GB/s read",
+        report.machine.gemm_gflops, report.machine.read_gigabytes_per_second
+    ));
+    print("phase       seconds    GFLOP       GB   of limit");
+    for (name, seconds, work) in [
+        ("rollout", report.rollout_seconds, &report.rollout),
+        ("reference", report.reference_seconds, &report.reference),
+        ("update", report.update_seconds, &report.update),
+    ] {
+        print(&format!(
+            "{name:<10} {seconds:>8.3} {:>8.1} {:>8.1} {:>9.0} %",
+            work.gflop,
+            work.gigabytes,
+            100.0 * work.of_limit
+        ));
+    }
+    print(&format!("step       {:>8.3}", report.step_seconds));
+}

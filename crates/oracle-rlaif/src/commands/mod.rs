@@ -1,0 +1,174 @@
+//! The commands, and what they share.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use anyhow::Result;
+use burn::tensor::Device;
+use clap::{Parser, Subcommand};
+use rlaif_train::{Control, TrainError};
+
+mod bench;
+mod eval;
+mod generate;
+pub(crate) mod progress;
+mod quickstart;
+mod recipe;
+mod report;
+mod sft;
+mod stage;
+mod train;
+mod world;
+
+/// Post-train video-language models from ranked feedback
+///
+/// The policy samples a group of answers about a video, an Oracle ranks them, and GRPO_rank turns
+/// the order into an update. Start with `oracle-rlaif quickstart --out runs/first`.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Device to compute on: cpu, or cuda, vulkan, metal in builds that have them
+    #[arg(long, global = true, default_value = "cpu")]
+    device: String,
+    /// Say less: no progress, warnings only
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Say more; repeat for details
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// See the method work: train, rank, fine-tune and compare a small model in five minutes
+    Quickstart(quickstart::QuickstartArgs),
+    /// Supervised fine-tuning on a recipe's answers
+    Sft(sft::SftArgs),
+    /// Fine-tune from an Oracle's rankings with `GRPO_rank`
+    Train(train::TrainArgs),
+    /// Evaluate a checkpoint on questions about videos
+    Eval(eval::EvalArgs),
+    /// Ask a checkpoint about a video
+    Generate(generate::GenerateArgs),
+    /// ClipWorld: export its clips as files, or look at one
+    #[command(subcommand)]
+    World(world::WorldCommand),
+    /// Write `report.html` for run folders
+    Report(report::ReportArgs),
+    /// Check a recipe and print it with every default filled in
+    #[command(subcommand)]
+    Recipe(recipe::RecipeCommand),
+    /// Measure this machine
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
+    /// Print a script that completes commands in a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How a command ended when it did not fail.
+pub(crate) enum Outcome {
+    /// It did what it was asked.
+    Done,
+    /// Ctrl-C stopped it in good order.
+    Interrupted,
+}
+
+/// What every command gets.
+pub(crate) struct Context {
+    device: Device,
+    quiet: bool,
+    control: Control,
+}
+
+/// Runs the command that was typed.
+pub(crate) fn run(cli: &Cli) -> Result<Outcome> {
+    let device = oracle_rlaif::device::open(&cli.device).map_err(anyhow::Error::msg)?;
+    let context = Context { device, quiet: cli.quiet, control: Control::default() };
+    match &cli.command {
+        Command::Quickstart(args) => quickstart::run(&context, args),
+        Command::Sft(args) => sft::run(&context, args),
+        Command::Train(args) => train::run(&context, args),
+        Command::Eval(args) => eval::run(&context, args),
+        Command::Generate(args) => generate::run(&context, args),
+        Command::World(command) => world::run(command),
+        Command::Report(args) => report::run(args),
+        Command::Recipe(command) => recipe::run(command),
+        Command::Bench(command) => bench::run(&context, command),
+        Command::Completions { shell } => {
+            let mut command = <Cli as clap::CommandFactory>::command();
+            clap_complete::generate(*shell, &mut command, "oracle-rlaif", &mut std::io::stdout());
+            Ok(Outcome::Done)
+        }
+    }
+}
+
+/// Logs to standard error: warnings, more with `-v`, or as `RUST_LOG` says.
+pub(crate) fn start_tracing(cli: &Cli) {
+    let level = match (cli.quiet, cli.verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "info",
+        (false, 2) => "debug",
+        (false, _) => "trace",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false)
+        .init();
+}
+
+/// 2 for bad usage and bad input; 1 where a run went wrong on good input.
+pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<TrainError>() {
+        Some(
+            TrainError::NotFinite { .. } | TrainError::NothingRanked { .. } | TrainError::Io { .. },
+        ) => 1,
+        _ => 2,
+    }
+}
+
+impl Context {
+    /// From here on Ctrl-C asks the run to finish its step and write a checkpoint; a second one
+    /// ends the program at once.
+    fn catch_interrupts(&self) -> Result<()> {
+        static INSTALLED: OnceLock<()> = OnceLock::new();
+        if INSTALLED.set(()).is_err() {
+            return Ok(());
+        }
+        let control = self.control.clone();
+        ctrlc::set_handler(move || {
+            if control.stopping() {
+                std::process::exit(130);
+            }
+            control.stop();
+            progress::say("finishing this step, then writing a checkpoint (Ctrl-C again: stop now)");
+        })?;
+        Ok(())
+    }
+}
+
+/// Where a recipe and its overrides come from.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct RecipeArgs {
+    /// Recipe file
+    #[arg(long, value_name = "FILE.toml")]
+    recipe: PathBuf,
+    /// Override a key of the recipe, for instance `--set train.beta=0.02`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+}
+
+impl RecipeArgs {
+    fn read(&self) -> Result<oracle_rlaif::recipe::Recipe> {
+        oracle_rlaif::recipe::Recipe::read(&self.recipe, &self.overrides)
+    }
+}

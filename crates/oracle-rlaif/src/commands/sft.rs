@@ -1,0 +1,36 @@
+//! `sft`: supervised fine-tuning on a recipe's answers.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use oracle_rlaif::folder::Folder;
+
+use super::progress::say;
+use super::{Context, Outcome, RecipeArgs, stage};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SftArgs {
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    /// Run folder: the checkpoint, its metrics and its recipe
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Go on from the last whole checkpoint in the run folder
+    #[arg(long)]
+    resume: bool,
+}
+
+pub(crate) fn run(context: &Context, args: &SftArgs) -> Result<Outcome> {
+    let recipe = args.recipe.read()?;
+    context.catch_interrupts()?;
+    let start = Folder::from_source(&recipe.model, recipe.seed, &context.device)?;
+    let from = stage::open_run(&args.out, &recipe, args.resume)?;
+    let trained = stage::sft(context, &start, &recipe, &args.out, from.as_ref())?;
+    if trained.is_none() {
+        let command = format!("sft --recipe {}", args.recipe.recipe.display());
+        stage::say_how_to_resume(&command, &args.out);
+        return Ok(Outcome::Interrupted);
+    }
+    say(&format!("checkpoint: {}", args.out.display()));
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,248 @@
+//! One stage of training in a run folder: what `sft`, `train` and `quickstart` share.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context as _, Result, bail};
+use oracle_rlaif::folder::Folder;
+use oracle_rlaif::recipe::Recipe;
+use oracle_rlaif::{folder, source};
+use rlaif_data::{Example, write_atomic};
+use rlaif_model::Vlm;
+use rlaif_oracle::{Cancel, OracleWorker};
+use rlaif_rollout::{PromptBuilder, PromptError};
+use rlaif_train::checkpoint::{self, Checkpoint};
+use rlaif_train::{Event, Grpo, Prompted, Run, Sft, TrainError, Trainable};
+use rlaif_video::{BadClipPolicy, ClipCounts};
+
+use super::Context;
+use super::progress::{Progress, say};
+
+/// Prepares a run folder: new, or one to go on with. Returns the checkpoint to go on from.
+pub(super) fn open_run(
+    out: &Path,
+    recipe: &Recipe,
+    resume: bool,
+) -> Result<Option<Checkpoint>> {
+    let text = recipe.to_toml()?;
+    let file = out.join("recipe.toml");
+    if !resume {
+        folder::fresh(out)?;
+        write_atomic(&file, text.as_bytes())?;
+        return Ok(None);
+    }
+    if !out.is_dir() {
+        bail!("`{}` is no run folder to resume", out.display());
+    }
+    if let Ok(before) = std::fs::read_to_string(&file)
+        && before != text
+    {
+        bail!(
+            "the recipe is not the one that `{}` was started with; resume with that one: \
+             `--recipe {}`",
+            out.display(),
+            file.display()
+        );
+    }
+    let found = checkpoint::latest(out)?;
+    let step = found.as_ref().map_or(0, |checkpoint| checkpoint.state.step);
+    rlaif_train::metrics::truncate_after(&out.join("metrics.jsonl"), step)?;
+    if found.is_none() {
+        say(&format!("`{}` holds no whole checkpoint: starting again", out.display()));
+        write_atomic(&file, text.as_bytes())?;
+    }
+    Ok(found)
+}
+
+/// Supervised fine-tuning of `folder`'s model in `out`. `None` where Ctrl-C stopped it.
+pub(super) fn sft(
+    context: &Context,
+    start: &Folder,
+    recipe: &Recipe,
+    out: &Path,
+    resume: Option<&Checkpoint>,
+) -> Result<Option<Vlm>> {
+    let Some(config) = recipe.sft.clone() else {
+        bail!("the recipe has no `[sft]` section");
+    };
+    let rows = source::rows(recipe.data.sft.as_ref().unwrap_or(&recipe.data.train))?;
+    let builder = start.builder(&recipe.video, folder::world_clips(), 0)?;
+    let mut reading = Progress::start("reading clips", rows.len() as u64, context.quiet);
+    let train_tower = config.trainable == Trainable::Everything;
+    let (items, counts) = source::sft_items(
+        &start.model,
+        &builder,
+        &rows,
+        train_tower,
+        recipe.video.on_bad_clip,
+        &mut |done| reading.at(done as u64, ""),
+    )?;
+    reading.done(&counts.to_string());
+
+    let vocabulary = rlaif_train::batch::vocabulary(&start.tokenizer);
+    let total = config.max_steps;
+    let mut sft = Sft::new(start.model.clone(), config, vocabulary.forbidden);
+    if let Some(from) = resume {
+        sft.resume(from)?;
+    }
+    let mut bar = Progress::start("supervised", total, context.quiet);
+    let mut listen = |event: Event<'_>| match event {
+        Event::Step { step, metrics, .. } => {
+            bar.at(step, format!("loss {:.3}", number(metrics, "loss")));
+        }
+        Event::Saved { path } => tracing::info!(path = %path.display(), "checkpoint"),
+        Event::Phase { .. } => {}
+    };
+    let mut run = Run {
+        folder: Some(out.to_owned()),
+        control: context.control.clone(),
+        listen: &mut listen,
+    };
+    let whole = sft.train(items.len(), &|i| Ok(items[i].clone()), &mut run, &|model, path| {
+        start.save(model, path)
+    })?;
+    if !whole {
+        bar.done("stopped");
+        return Ok(None);
+    }
+    bar.done(&format!("{total} steps"));
+    start.save(&sft.policy, out)?;
+    Ok(Some(sft.policy.merged()))
+}
+
+/// `GRPO_rank` on `start`'s model in `out`. `None` where Ctrl-C stopped it.
+pub(super) fn grpo(
+    context: &Context,
+    start: &Folder,
+    recipe: &Recipe,
+    out: &Path,
+    resume: Option<&Checkpoint>,
+) -> Result<Option<Vlm>> {
+    let Some(config) = recipe.train.clone() else {
+        bail!("the recipe has no `[train]` section");
+    };
+    let Some(oracle) = &recipe.oracle else {
+        bail!("the recipe has no `[oracle]` section: who ranks?");
+    };
+    let oracle = rlaif_oracle::build(oracle)?;
+    let cancel = Cancel::new();
+    let oracle = OracleWorker::start(oracle, &cancel).context("the Oracle's thread")?;
+    let rows = source::rows(&recipe.data.train)?;
+    let builder = start.builder(
+        &recipe.video,
+        folder::world_clips(),
+        config.sampling.max_completion_length,
+    )?;
+    let rows = readable(context, &builder, &start.model, rows, recipe.video.on_bad_clip)?;
+
+    let total = config.max_steps;
+    let mut grpo = Grpo::new(start.model.clone(), config, start.tokenizer.clone(), oracle)?;
+    if let Some(from) = resume {
+        grpo.resume(from)?;
+    }
+    let mut bar = Progress::start("oracle-ranked", total, context.quiet);
+    let mut done = grpo.step;
+    let mut listen = |event: Event<'_>| match event {
+        Event::Phase { name, .. } => bar.at(done, name),
+        Event::Step { step, metrics, .. } => {
+            done = step;
+            bar.at(
+                step,
+                format!(
+                    "ndcg {:.3} kl {:.3} length {:.1}",
+                    number(metrics, "rank/ndcg"),
+                    number(metrics, "kl"),
+                    number(metrics, "completions/mean_length")
+                ),
+            );
+        }
+        Event::Saved { path } => tracing::info!(path = %path.display(), "checkpoint"),
+    };
+    let mut run = Run {
+        folder: Some(out.to_owned()),
+        control: context.control.clone(),
+        listen: &mut listen,
+    };
+    let prompts = PromptCache::new(&rows, &builder, &start.model);
+    let whole = grpo.train(rows.len(), &|i| prompts.get(i), &mut run, &|model, path| {
+        start.save(model, path)
+    })?;
+    if !whole {
+        bar.done("stopped");
+        return Ok(None);
+    }
+    bar.done(&format!("{total} steps"));
+    start.save(&grpo.policy, out)?;
+    Ok(Some(grpo.policy.merged()))
+}
+
+/// Reads every clip once before the run, so that a bad one is known now and not in the night:
+/// skipped and counted, or an error, as the recipe says. Features land in the cache.
+fn readable(
+    context: &Context,
+    builder: &PromptBuilder,
+    model: &Vlm,
+    rows: Vec<Example>,
+    policy: BadClipPolicy,
+) -> Result<Vec<Example>> {
+    let mut bar = Progress::start("reading clips", rows.len() as u64, context.quiet);
+    let mut counts = ClipCounts::default();
+    let mut kept = Vec::with_capacity(rows.len());
+    for (row, example) in rows.into_iter().enumerate() {
+        let outcome = match builder.features(model, &example.video) {
+            Ok(features) => Ok(features),
+            Err(PromptError::Video(error)) => Err(error),
+            Err(other) => return Err(other).with_context(|| format!("row `{}`", example.id)),
+        };
+        let admitted = counts
+            .admit(policy, row, outcome)
+            .with_context(|| format!("row `{}`", example.id))?;
+        if admitted.is_some() {
+            kept.push(example);
+        }
+        bar.at(row as u64 + 1, "");
+    }
+    counts.check_any_loaded()?;
+    bar.done(&counts.to_string());
+    Ok(kept)
+}
+
+/// Prompts by position, each built once.
+struct PromptCache<'a> {
+    rows: &'a [Example],
+    builder: &'a PromptBuilder,
+    model: &'a Vlm,
+    built: Mutex<HashMap<usize, Arc<Prompted>>>,
+}
+
+impl<'a> PromptCache<'a> {
+    fn new(rows: &'a [Example], builder: &'a PromptBuilder, model: &'a Vlm) -> Self {
+        PromptCache { rows, builder, model, built: Mutex::default() }
+    }
+
+    fn get(&self, index: usize) -> Result<Arc<Prompted>, TrainError> {
+        let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = built.get(&index) {
+            return Ok(found.clone());
+        }
+        let example = &self.rows[index];
+        let input = self.builder.prompt(self.model, example).map_err(|source| {
+            TrainError::Prompt { id: example.id.clone(), source: source.into() }
+        })?;
+        let prompted =
+            Arc::new(Prompted { position: index as u64, example: example.clone(), input });
+        built.insert(index, prompted.clone());
+        Ok(prompted)
+    }
+}
+
+/// A metric for the bar; not a number where it is missing.
+fn number(metrics: &rlaif_train::Metrics, name: &str) -> f64 {
+    metrics.get(name).copied().unwrap_or(f64::NAN)
+}
+
+/// Says how to go on after Ctrl-C.
+pub(super) fn say_how_to_resume(command: &str, out: &Path) {
+    say(&format!("stopped; go on with: oracle-rlaif {command} --out {} --resume", out.display()));
+}

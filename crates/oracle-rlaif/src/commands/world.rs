@@ -1,0 +1,77 @@
+//! `world`: ClipWorld as files, and a look at one of its clips.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use rlaif_data::write_atomic;
+use rlaif_world::{Split, WorldConfig};
+
+use super::Outcome;
+use super::progress::{print, say};
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum WorldCommand {
+    /// Write clips as H.264 mp4 files with their questions as JSONL (needs ffmpeg)
+    Export {
+        /// train, validation or test
+        #[arg(long, default_value = "train")]
+        split: Split,
+        /// Number of clips
+        #[arg(long, default_value_t = 100)]
+        clips: u64,
+        /// First clip
+        #[arg(long, default_value_t = 0)]
+        first: u64,
+        /// Pixels of the file for each pixel of the world
+        #[arg(long, default_value_t = 4)]
+        scale: u32,
+        /// Seed of the world
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// Folder for `clips/` and `SPLIT.jsonl`
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Show a clip's frames as a picture, and its questions
+    Show {
+        /// Address, for instance test/3
+        address: String,
+        /// Picture to write
+        #[arg(long, value_name = "FILE.png")]
+        png: Option<PathBuf>,
+        /// Print the questions as JSON lines
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(crate) fn run(command: &WorldCommand) -> Result<Outcome> {
+    match command {
+        WorldCommand::Export { split, clips, first, scale, seed, out } => {
+            let config = WorldConfig { seed: *seed, ..WorldConfig::default() };
+            let summary = rlaif_world::export(&config, *split, *first, *clips, out, *scale)?;
+            say(&format!("{summary}"));
+        }
+        WorldCommand::Show { address, png, json } => {
+            let (config, split, index) = rlaif_world::parse_address(address)?;
+            let scene = rlaif_world::scene(&config, split, index);
+            for example in rlaif_world::examples(&config, split, index) {
+                if *json {
+                    print(&serde_json::to_string(&example)?);
+                } else {
+                    let answer = example.target().unwrap_or_default();
+                    let category = example.category.clone().unwrap_or_default();
+                    print(&format!("{category:<22} {} -> {answer}", example.question()));
+                }
+            }
+            if !*json {
+                print(&rlaif_world::narrative(&scene));
+            }
+            if let Some(path) = png {
+                write_atomic(path, &rlaif_world::contact_sheet(&scene, 6))?;
+                say(&format!("frames: {}", path.display()));
+            }
+        }
+    }
+    Ok(Outcome::Done)
+}

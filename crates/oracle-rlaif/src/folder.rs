@@ -1,0 +1,230 @@
+//! A checkpoint folder: model, tokenizer, preprocessor and generation settings, in and out.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use burn::tensor::Device;
+use rlaif_data::Clip;
+use rlaif_model::hf::{
+    ChatTokenizer, GenerationConfig, ModelConfig, TextConfig, VideoPooling, VisionConfig,
+};
+use rlaif_model::{LoadError, Parameters, Vlm};
+use rlaif_rollout::{PromptBuilder, WorldClips};
+use rlaif_video::{FeatureCache, Loader, Preprocessor, Sampling, digest::digest_parts};
+
+use crate::recipe::{ClipWorldModel, ModelSource, VideoConfig};
+
+/// What a checkpoint folder holds.
+pub struct Folder {
+    /// The model.
+    pub model: Vlm,
+    /// Tokenizer and chat template.
+    pub tokenizer: Arc<ChatTokenizer>,
+    /// What is done to frames.
+    pub preprocessor: Preprocessor,
+    /// End tokens and sampling defaults.
+    pub generation: GenerationConfig,
+}
+
+impl Folder {
+    /// Opens a Hugging Face folder.
+    ///
+    /// # Errors
+    ///
+    /// Names the file that is missing or cannot be used.
+    pub fn open(path: &Path, device: &Device) -> Result<Self> {
+        if !path.join("config.json").is_file() {
+            bail!(
+                "`{}` is no checkpoint folder: it has no `config.json`; expected a Hugging Face \
+                 folder with `config.json`, `model.safetensors`, `tokenizer.json` and \
+                 `preprocessor_config.json`",
+                path.display()
+            );
+        }
+        let tokenizer = ChatTokenizer::open(path)?;
+        let model = rlaif_model::load(path, device)?;
+        if tokenizer.vocab_size() > model.config.text.vocab_size {
+            bail!(
+                "`{}`: the tokenizer knows {} tokens and the model only {}; the two do not belong \
+                 together",
+                path.display(),
+                tokenizer.vocab_size(),
+                model.config.text.vocab_size
+            );
+        }
+        Ok(Folder {
+            model,
+            tokenizer: Arc::new(tokenizer),
+            preprocessor: Preprocessor::from_folder(path)?,
+            generation: GenerationConfig::open(path)?,
+        })
+    }
+
+    /// Opens what a recipe starts from.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn from_source(source: &ModelSource, seed: u64, device: &Device) -> Result<Self> {
+        match (&source.path, &source.clip_world) {
+            (Some(path), _) => Folder::open(path, device),
+            (None, Some(size)) => Folder::clip_world(size, seed, device),
+            (None, None) => bail!("`model` needs exactly one of `path` and `clip_world`"),
+        }
+    }
+
+    /// A small model with random weights and ClipWorld's vocabulary.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the sizes fit no model.
+    pub fn clip_world(size: &ClipWorldModel, seed: u64, device: &Device) -> Result<Self> {
+        let world = rlaif_world::WorldConfig::default();
+        let tokenizer = ChatTokenizer::word_level(rlaif_world::vocabulary())?;
+        let head = 32;
+        let vision = VisionConfig {
+            hidden_size: size.vision_hidden_size,
+            intermediate_size: size.vision_hidden_size * 3,
+            num_hidden_layers: size.vision_layers,
+            num_attention_heads: (size.vision_hidden_size / head).max(1),
+            image_size: world.size as usize,
+            patch_size: 8,
+            ..VisionConfig::default()
+        };
+        let text = TextConfig {
+            vocab_size: tokenizer.vocab_size().next_multiple_of(8),
+            hidden_size: size.hidden_size,
+            intermediate_size: size.hidden_size * 3,
+            num_hidden_layers: size.num_hidden_layers,
+            num_attention_heads: (size.hidden_size / head).max(1),
+            num_key_value_heads: (size.hidden_size / head / 2).max(1),
+            head_dim: head,
+            max_position_embeddings: 512,
+            tie_word_embeddings: true,
+            bos_token_id: Some(1),
+            eos_token_ids: tokenizer.eos_ids().to_vec(),
+            pad_token_id: tokenizer.pad_id(),
+            ..TextConfig::default()
+        };
+        let mut config = ModelConfig::new(vision, text, tokenizer.image_token_id());
+        config.video_pooling = VideoPooling::SpatialTemporal;
+        config.num_frames = Some(world.frames);
+        config.validate().context("`model.clip_world`")?;
+        let generation = GenerationConfig {
+            eos_token_ids: tokenizer.eos_ids().to_vec(),
+            pad_token_id: tokenizer.pad_id(),
+            bos_token_id: Some(1),
+            ..GenerationConfig::default()
+        };
+        Ok(Folder {
+            model: rlaif_model::init(&config, seed, device),
+            tokenizer: Arc::new(tokenizer),
+            preprocessor: Preprocessor::clip(world.size),
+            generation,
+        })
+    }
+
+    /// Writes everything but the weights.
+    ///
+    /// # Errors
+    ///
+    /// Fails where a file cannot be written.
+    pub fn save_companions(&self, path: &Path) -> Result<(), LoadError> {
+        let other = |what: &str| {
+            let what = path.join(what).display().to_string();
+            move |source: Box<dyn std::error::Error + Send + Sync>| LoadError::Other {
+                what,
+                source,
+            }
+        };
+        self.tokenizer.save(path).map_err(|e| other("tokenizer.json")(e.into()))?;
+        self.preprocessor.save(path).map_err(|e| other("preprocessor_config.json")(e.into()))?;
+        self.generation.save(path).map_err(|e| other("generation_config.json")(e.into()))
+    }
+
+    /// Writes a whole checkpoint folder for `model`, adapters merged.
+    ///
+    /// # Errors
+    ///
+    /// Fails where a file cannot be written.
+    pub fn save(&self, model: &Vlm, path: &Path) -> Result<(), LoadError> {
+        let io = |source: std::io::Error| LoadError::Other {
+            what: path.display().to_string(),
+            source: source.into(),
+        };
+        std::fs::create_dir_all(path).map_err(io)?;
+        rlaif_model::save(model, path)?;
+        self.save_companions(path)
+    }
+
+    /// Makes prompts for this model.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the feature cache's folder cannot be made.
+    pub fn builder(
+        &self,
+        video: &VideoConfig,
+        world: WorldClips,
+        max_completion_length: usize,
+    ) -> Result<PromptBuilder> {
+        let bytes = video.cache_memory_mib << 20;
+        let cache = match &video.cache_dir {
+            Some(folder) => FeatureCache::with_folder(bytes, folder)?,
+            None => FeatureCache::in_memory(bytes),
+        };
+        let frames = self.model.config.num_frames.unwrap_or(8);
+        Ok(PromptBuilder {
+            tokenizer: self.tokenizer.clone(),
+            sampling: video.sampling.unwrap_or(Sampling::Uniform { frames }),
+            preprocessor: self.preprocessor.clone(),
+            loader: Loader::default(),
+            world,
+            cache,
+            tower_digest: tower_digest(&self.model),
+            max_completion_length,
+        })
+    }
+}
+
+/// Digest of the tower's weights and of the layer that is read: features of another tower must
+/// never be found in the cache.
+#[must_use]
+pub fn tower_digest(model: &Vlm) -> String {
+    let mut parts = vec![format!("{:?} {}", model.config.vision, model.config.tower_layers())];
+    model.read(|name, slot| {
+        if name.starts_with("vision_tower.") {
+            let bytes: Vec<u8> =
+                slot.flat().into_data().iter::<f32>().flat_map(f32::to_le_bytes).collect();
+            parts.push(digest_parts(&[name.as_bytes(), &bytes]));
+        }
+    });
+    digest_parts(&parts)
+}
+
+/// Renders ClipWorld's clips from their addresses.
+#[must_use]
+pub fn world_clips() -> WorldClips {
+    Box::new(|address: &str| -> Result<Clip, String> {
+        rlaif_world::clip_at(address).map_err(|error| error.to_string())
+    })
+}
+
+/// A folder that must be new or empty, made where it is not there.
+///
+/// # Errors
+///
+/// Fails where it holds something.
+pub fn fresh(path: &Path) -> Result<PathBuf> {
+    if let Ok(mut entries) = std::fs::read_dir(path)
+        && entries.next().is_some()
+    {
+        bail!(
+            "`{}` is not empty; choose another folder, or continue the run in it with `--resume`",
+            path.display()
+        );
+    }
+    std::fs::create_dir_all(path).with_context(|| format!("`{}`", path.display()))?;
+    Ok(path.to_owned())
+}
