@@ -11,6 +11,7 @@ use rlaif_model::hf::{
 };
 use rlaif_model::{LoadError, Parameters, Vlm};
 use rlaif_rollout::{PromptBuilder, WorldClips};
+use rlaif_train::Trainable;
 use rlaif_video::{FeatureCache, Loader, Preprocessor, Sampling, digest::digest_parts};
 
 use crate::recipe::{ClipWorldModel, ModelSource, VideoConfig};
@@ -25,6 +26,8 @@ pub struct Folder {
     pub preprocessor: Preprocessor,
     /// End tokens and sampling defaults.
     pub generation: GenerationConfig,
+    /// Where the weights were read from; `None` for weights that were made here.
+    pub path: Option<PathBuf>,
 }
 
 impl Folder {
@@ -34,6 +37,9 @@ impl Folder {
     ///
     /// Names the file that is missing or cannot be used.
     pub fn open(path: &Path, device: &Device) -> Result<Self> {
+        if !path.join("config.json").is_file() && path.join("adapter_config.json").is_file() {
+            return Folder::open_adapter(path, device);
+        }
         if !path.join("config.json").is_file() {
             bail!(
                 "`{}` is no checkpoint folder: it has no `config.json`; expected a Hugging Face \
@@ -43,7 +49,11 @@ impl Folder {
             );
         }
         let tokenizer = ChatTokenizer::open(path)?;
-        let model = rlaif_model::load(path, device)?;
+        let mut model = rlaif_model::load(path, device)?;
+        if path.join("adapter_config.json").is_file() {
+            rlaif_model::attach_adapter(&mut model, path)?;
+            model = model.merged();
+        }
         if tokenizer.vocab_size() > model.config.text.vocab_size {
             bail!(
                 "`{}`: the tokenizer knows {} tokens and the model only {}; the two do not belong \
@@ -58,7 +68,27 @@ impl Folder {
             tokenizer: Arc::new(tokenizer),
             preprocessor: Preprocessor::from_folder(path)?,
             generation: GenerationConfig::open(path)?,
+            path: Some(std::path::absolute(path)?),
         })
+    }
+
+    /// Opens a folder that holds an adapter alone, on the weights that it names.
+    fn open_adapter(path: &Path, device: &Device) -> Result<Self> {
+        let config = rlaif_model::hf::Adapter::open(path)?.config;
+        let Some(base) = config.base_model_name_or_path.filter(|base| !base.is_empty()) else {
+            bail!(
+                "`{}` holds an adapter that does not say whose it is: set \
+                 `base_model_name_or_path` in its `adapter_config.json` to the model's folder",
+                path.display()
+            );
+        };
+        let base = Path::new(&base);
+        let base = if base.is_relative() { path.join(base) } else { base.to_owned() };
+        let mut folder = Folder::open(&base, device)
+            .with_context(|| format!("the base of the adapter in `{}`", path.display()))?;
+        rlaif_model::attach_adapter(&mut folder.model, path)?;
+        folder.model = folder.model.merged();
+        Ok(folder)
     }
 
     /// Opens what a recipe starts from.
@@ -122,6 +152,7 @@ impl Folder {
             tokenizer: Arc::new(tokenizer),
             preprocessor: Preprocessor::clip(world.size),
             generation,
+            path: None,
         })
     }
 
@@ -155,6 +186,22 @@ impl Folder {
         };
         std::fs::create_dir_all(path).map_err(io)?;
         rlaif_model::save(model, path)?;
+        self.save_companions(path)
+    }
+
+    /// Writes what a run is at a step: the adapter of a LoRA run, else the whole model.
+    ///
+    /// # Errors
+    ///
+    /// Fails where a file cannot be written.
+    pub fn save_checkpoint(
+        &self,
+        model: &Vlm,
+        trainable: &Trainable,
+        path: &Path,
+    ) -> Result<(), LoadError> {
+        let Trainable::Lora(lora) = trainable else { return self.save(model, path) };
+        rlaif_model::save_adapter(model, lora, self.path.as_deref(), path)?;
         self.save_companions(path)
     }
 

@@ -13,5 +13,7 @@ pub use {
 pub mod answers;
 pub mod device;
 pub mod folder;
+pub mod memory;
 pub mod recipe;
+pub mod runs;
 pub mod source;

@@ -196,7 +196,7 @@ impl Default for EvalConfig {
 
 impl Recipe {
     /// Reads a recipe and applies `key.path=value` overrides. Relative paths in the recipe start
-    /// from its own folder.
+    /// from its own folder, and are absolute afterwards: the resolved recipe reads back anywhere.
     ///
     /// # Errors
     ///
@@ -264,11 +264,12 @@ impl Recipe {
     }
 
     fn resolve_paths(&mut self, folder: &Path) {
-        let mut resolve = |path: &mut Option<PathBuf>| {
+        let resolve = |path: &mut Option<PathBuf>| {
             if let Some(path) = path
                 && path.is_relative()
             {
-                *path = folder.join(&path);
+                let joined = folder.join(&path);
+                *path = std::path::absolute(&joined).unwrap_or(joined);
             }
         };
         resolve(&mut self.model.path);
@@ -322,11 +323,8 @@ fn apply(table: &mut toml::Table, set: &str) -> Result<()> {
 fn explain(error: &toml::de::Error) -> anyhow::Error {
     let message = error.to_string();
     let message = message.trim_end();
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    if message.contains("unknown field")
-        && let Some(at) = message.find("unknown field")
-    {
-        quoted = message[at..].split('`').skip(1).step_by(2);
+    if let Some(at) = message.find("unknown field") {
+        let mut quoted = message[at..].split('`').skip(1).step_by(2);
         if let Some(unknown) = quoted.next() {
             let nearest = quoted.max_by(|a, b| {
                 strsim::jaro_winkler(a, unknown).total_cmp(&strsim::jaro_winkler(b, unknown))

@@ -346,6 +346,16 @@ impl Decoder {
         }
     }
 
+    /// The same with full names under `prefix`, as [`Parameters::walk`] has them.
+    pub fn named_linears(&mut self, prefix: &str, mut visit: impl FnMut(&str, &mut Linear)) {
+        for (index, block) in self.layers.iter_mut().enumerate() {
+            for (name, linear) in block.named_linears() {
+                let layer = format!("model.layers.{index}.{}.{name}", Block::room(name));
+                visit(&join(prefix, &layer), linear);
+            }
+        }
+    }
+
     /// Multiply-adds of one token's pass through the blocks, without attention scores and head.
     #[must_use]
     pub fn block_macs_per_token(&self) -> usize {
@@ -413,6 +423,14 @@ impl Block {
         x + self.down.forward(gated)
     }
 
+    /// Part of the block that a linear layer belongs to.
+    fn room(name: &str) -> &'static str {
+        match name {
+            "gate_proj" | "up_proj" | "down_proj" => "mlp",
+            _ => "self_attn",
+        }
+    }
+
     fn named_linears(&mut self) -> [(&'static str, &mut Linear); 7] {
         [
             ("q_proj", &mut self.q),
@@ -431,12 +449,7 @@ impl Parameters for Block {
         self.input_norm.walk(&join(prefix, "input_layernorm"), visit);
         self.post_norm.walk(&join(prefix, "post_attention_layernorm"), visit);
         for (name, linear) in self.named_linears() {
-            let room = if name.ends_with("gate_proj") || name == "up_proj" || name == "down_proj" {
-                "mlp"
-            } else {
-                "self_attn"
-            };
-            linear.walk(&join(prefix, &format!("{room}.{name}")), visit);
+            linear.walk(&join(prefix, &format!("{}.{name}", Block::room(name))), visit);
         }
     }
 }

@@ -11,6 +11,7 @@
 //! reference policy is such a clone, without its adapters ([`Vlm::without_lora`]): it costs no
 //! memory until the policy's own weights change.
 
+pub mod adapter;
 pub mod decoder;
 pub mod hf;
 pub mod layers;
@@ -20,6 +21,7 @@ pub mod parameters;
 pub mod tower;
 pub mod vlm;
 
+pub use adapter::{attach_adapter, save_adapter};
 pub use decoder::{Decoder, KvLayer, Prefix, Suffix, Turn};
 pub use layers::Linear;
 pub use load::{LoadError, init, load, save};

@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use burn::Tensor;
+use burn::backend::Dispatch;
 
+use crate::flex::{Attention, Fused, is_fused};
 use crate::portable;
 
 /// The head layout of an attention layer. Query head `h` reads key/value head
@@ -55,7 +57,17 @@ pub fn attention(
     causal: bool,
 ) -> Tensor<2> {
     check(&q, &k, &v, prefix.as_ref(), heads, spans, causal);
-    portable::attention(q, k, v, prefix, heads, spans, causal)
+    if !is_fused(&q) {
+        return portable::attention(q, k, v, prefix, heads, spans, causal);
+    }
+    let op = Attention { heads, spans: spans.to_vec(), causal };
+    let (q, k, v) = (q.into_dispatch(), k.into_dispatch(), v.into_dispatch());
+    Tensor::from_dispatch(match prefix {
+        Some((pk, pv)) => {
+            Dispatch::fused5(op, q, k, v, pk.into_dispatch(), pv.into_dispatch())
+        }
+        None => Dispatch::fused3(op, q, k, v),
+    })
 }
 
 /// How many of the `m` own keys query `j` of `n` sees.

@@ -84,7 +84,8 @@ pub(crate) fn check(
         let only: Vec<bool> = (0..inputs.len()).map(|j| j == i).collect();
         let (_, single) = value_and_grads(inputs, &only, &fused);
         let d = distance(single[i].as_ref().unwrap(), grads[i].as_ref().unwrap());
-        assert!(d < 1e-6, "gradient {i} alone: {d}");
+        // Another path may serve a single gradient: equal up to the order of its sums.
+        assert!(d < 1e-5, "gradient {i} alone: {d}");
     }
     for (i, grad) in grads.iter().enumerate() {
         finite_difference(inputs, i, grad.as_ref().unwrap(), &portable);

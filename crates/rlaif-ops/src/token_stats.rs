@@ -1,8 +1,10 @@
 //! Log-probabilities and entropies of next-token distributions.
 
 use burn::Tensor;
+use burn::backend::Dispatch;
 use burn::tensor::Int;
 
+use crate::flex::{self, Fused, is_fused};
 use crate::portable;
 
 /// What [`token_stats`] computes for each row.
@@ -36,9 +38,52 @@ pub fn token_stats(
     targets: Tensor<1, Int>,
     forbidden: &[u32],
 ) -> TokenStats {
+    fused_or_portable(hidden, head, targets, forbidden, true)
+}
+
+/// The same where nothing differentiates the entropy, which is then a plain number for metrics:
+/// [`TokenStats::entropy`] passes no gradient, and the work for it is saved.
+///
+/// # Panics
+/// As [`token_stats`].
+#[must_use]
+pub fn token_logprobs(
+    hidden: Tensor<2>,
+    head: Tensor<2>,
+    targets: Tensor<1, Int>,
+    forbidden: &[u32],
+) -> TokenStats {
+    let stats = fused_or_portable(hidden, head, targets, forbidden, false);
+    TokenStats { entropy: stats.entropy.detach(), ..stats }
+}
+
+fn fused_or_portable(
+    hidden: Tensor<2>,
+    head: Tensor<2>,
+    targets: Tensor<1, Int>,
+    forbidden: &[u32],
+    entropy_grad: bool,
+) -> TokenStats {
+    let n = targets.dims()[0];
     assert_eq!(hidden.dims()[1], head.dims()[1], "token_stats: widths of hidden and head");
-    assert_eq!(hidden.dims()[0], targets.dims()[0], "token_stats: rows of hidden and targets");
-    portable::token_stats(hidden, head, targets, forbidden)
+    assert_eq!(hidden.dims()[0], n, "token_stats: rows of hidden and targets");
+    if !is_fused(&hidden) || n == 0 {
+        return portable::token_stats(hidden, head, targets, forbidden);
+    }
+    let vocabulary = head.dims()[0];
+    let targets: Vec<usize> = targets
+        .into_data()
+        .iter::<i64>()
+        .map(|id| usize::try_from(id).unwrap_or(usize::MAX))
+        .collect();
+    assert!(targets.iter().all(|id| *id < vocabulary), "token_stats: a target is no token");
+    let forbidden: Vec<usize> = forbidden.iter().map(|id| *id as usize).collect();
+    let op = flex::TokenStats { targets, forbidden, entropy_grad };
+    let both: Tensor<2> = Tensor::from_dispatch(Dispatch::fused2(op, hidden.into_dispatch(), head.into_dispatch()));
+    TokenStats {
+        logprobs: both.clone().narrow(1, 0, 1).reshape([n]),
+        entropy: both.narrow(1, 1, 1).reshape([n]),
+    }
 }
 
 /// Log-probability of every token in every row: `log_softmax(logits)`, with minus infinity at the

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CommandConfig, CommandOracle, Oracle, ReferenceConfig, ReferenceOracle};
+use crate::{
+    CommandConfig, CommandOracle, Oracle, ReferenceConfig, ReferenceOracle, WorldOracle,
+    WorldOracleConfig,
+};
 
 /// The `[oracle]` table of a recipe; the key `type` chooses the Oracle, and unknown keys are errors.
 ///
@@ -19,6 +22,8 @@ use crate::{CommandConfig, CommandOracle, Oracle, ReferenceConfig, ReferenceOrac
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum OracleConfig {
+    /// The ground truth of ClipWorld, with noise of a stated size: [`WorldOracle`].
+    World(WorldOracleConfig),
     /// Closeness to the row's reference answer: [`ReferenceOracle`].
     Reference(ReferenceConfig),
     /// Any program: [`CommandOracle`].
@@ -49,6 +54,7 @@ pub enum ConfigError {
 pub fn build(config: &OracleConfig) -> Result<Box<dyn Oracle>, ConfigError> {
     Ok(match config {
         OracleConfig::Reference(config) => Box::new(ReferenceOracle::new(config.metric)),
+        OracleConfig::World(config) => Box::new(WorldOracle::new(config.clone())?),
         OracleConfig::Command(config) => Box::new(CommandOracle::new(config.clone())?),
     })
 }

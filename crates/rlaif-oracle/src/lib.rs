@@ -8,8 +8,8 @@
 //! - [`merged`] is the one way to ask: [`rank_groups`] merges identical responses, checks verdicts
 //!   and counts failures ([`metrics`]).
 //! - [`worker`] does so in the background while the next groups are sampled.
-//! - The Oracles: [`reference`](mod@reference) (closeness to a reference answer), [`command`] (any
-//!   program). [`config`] builds them from a recipe.
+//! - The Oracles: [`world`] (the ground truth of ClipWorld), [`reference`](mod@reference) (closeness
+//!   to a reference answer), [`command`] (any program). [`config`] builds them from a recipe.
 //!
 //! Three rules hold for every Oracle: it orders and never scores; a failed verdict is a failure,
 //! never a tie; and nothing it says is repaired silently.
@@ -24,6 +24,7 @@ pub mod oracle;
 mod overlap;
 pub mod reference;
 pub mod worker;
+pub mod world;
 
 #[cfg(test)]
 mod testing;
@@ -37,3 +38,4 @@ pub use metrics::OracleMetrics;
 pub use oracle::{Oracle, RankRequest, Verdict};
 pub use reference::{ReferenceConfig, ReferenceMetric, ReferenceOracle};
 pub use worker::{OracleWorker, Pending};
+pub use world::{WorldOracle, WorldOracleConfig};

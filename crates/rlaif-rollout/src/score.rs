@@ -39,6 +39,7 @@ pub fn response_hidden(
 }
 
 /// Log-probability and entropy of every response token, in the order given, `[Σ T]` each.
+/// The entropy is a plain number for metrics: no gradient passes through it.
 #[must_use]
 pub fn score(
     model: &Vlm,
@@ -50,5 +51,5 @@ pub fn score(
     let targets: Vec<i64> =
         responses.iter().flat_map(|(_, tokens)| tokens.iter().map(|t| i64::from(*t))).collect();
     let targets = Tensor::<1, Int>::from_data(targets.as_slice(), &hidden.device());
-    rlaif_ops::token_stats(hidden, model.decoder.head(), targets, forbidden)
+    rlaif_ops::token_logprobs(hidden, model.decoder.head(), targets, forbidden)
 }

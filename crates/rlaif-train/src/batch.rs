@@ -126,7 +126,12 @@ impl Batch {
             .collect();
         let targets = Tensor::from_data(targets.as_slice(), &device);
         let head = tracked.decoder.head();
-        let stats = rlaif_ops::token_stats(hidden.clone(), head.clone(), targets, forbidden);
+        let token_stats = if config.entropy_coef == 0.0 {
+            rlaif_ops::token_logprobs
+        } else {
+            rlaif_ops::token_stats
+        };
+        let stats = token_stats(hidden.clone(), head.clone(), targets, forbidden);
         let per_token = |values: &[f32]| -> Vec<f32> {
             values.iter().zip(&lens).flat_map(|(v, len)| std::iter::repeat_n(*v, *len)).collect()
         };

@@ -3,7 +3,7 @@
 //! ```text
 //! checkpoint-40/
 //!   config.json, model.safetensors, tokenizer.json, ...   or the adapter of a LoRA run
-//!   trainer/state.json                version, step, seed, updates
+//!   trainer/state.json                version, step, seed, updates, digests of the files below
 //!   trainer/weights.safetensors       the trained weights, exact
 //!   trainer/optimizer.safetensors     both moments, `m.<name>` and `v.<name>`
 //!   trainer/reference.safetensors     the reference's weights, where it was refreshed
@@ -20,11 +20,15 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rlaif_model::{LoadError, Parameters, Vlm};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::error::{TrainError, at};
 use crate::optim::{AdamW, Moments};
 
 const VERSION: u32 = 1;
+const WEIGHTS: &str = "weights.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+const REFERENCE: &str = "reference.safetensors";
 
 /// Writes the model folder of a checkpoint: all of it, or the adapter of a LoRA run.
 pub type SaveModel<'a> = dyn Fn(&Vlm, &Path) -> Result<(), LoadError> + 'a;
@@ -48,6 +52,8 @@ struct StateFile {
     seed: u64,
     updates: u64,
     reference: bool,
+    /// SHA-256 of each file of tensors, by its name.
+    digests: BTreeMap<String, String>,
 }
 
 /// A whole checkpoint on the disk.
@@ -58,6 +64,7 @@ pub struct Checkpoint {
     /// Its state.
     pub state: State,
     updates: u64,
+    digests: BTreeMap<String, String>,
 }
 
 /// Writes `checkpoint-<step>` into the run folder and returns its path.
@@ -81,13 +88,15 @@ pub fn write(
     fs::create_dir_all(&trainer).map_err(at(&trainer))?;
     save(policy, &temporary)?;
 
-    write_tensors(&trainer.join("weights.safetensors"), weights(policy, trains))?;
     let moments = optimizer.moments.iter().flat_map(|(name, moments)| {
         [(format!("m.{name}"), moments.m.clone()), (format!("v.{name}"), moments.v.clone())]
     });
-    write_tensors(&trainer.join("optimizer.safetensors"), moments.collect())?;
-    if let Some(reference) = reference {
-        write_tensors(&trainer.join("reference.safetensors"), weights(reference, trains))?;
+    let mut files =
+        vec![(WEIGHTS, weights(policy, trains)), (OPTIMIZER, moments.collect::<Vec<_>>())];
+    files.extend(reference.map(|reference| (REFERENCE, weights(reference, trains))));
+    let mut digests = BTreeMap::new();
+    for (name, tensors) in files {
+        digests.insert(name.to_owned(), write_tensors(&trainer.join(name), tensors)?);
     }
     let file = StateFile {
         version: VERSION,
@@ -95,6 +104,7 @@ pub fn write(
         seed: state.seed,
         updates: optimizer.updates,
         reference: reference.is_some(),
+        digests,
     };
     let json = serde_json::to_vec_pretty(&file).map_err(|e| at(&trainer)(e.into()))?;
     let state_path = trainer.join("state.json");
@@ -147,7 +157,22 @@ pub fn open(path: &Path) -> Result<Checkpoint, TrainError> {
         path: path.to_owned(),
         state: State { step: state.step, seed: state.seed, reference: state.reference },
         updates: state.updates,
+        digests: state.digests,
     })
+}
+
+/// Refuses a checkpoint of another seed: its data order and random streams would be others.
+///
+/// # Errors
+///
+/// Where the seeds differ.
+pub(crate) fn same_seed(from: &Checkpoint, seed: u64) -> Result<(), TrainError> {
+    if from.state.seed == seed {
+        return Ok(());
+    }
+    let reason =
+        format!("it was written with seed {}, the recipe says {seed}", from.state.seed);
+    Err(bad(&from.path, reason))
 }
 
 /// Removes all but the newest `keep` checkpoints; 0 keeps all.
@@ -176,7 +201,7 @@ pub fn prune(run: &Path, keep: usize) -> Result<(), TrainError> {
 ///
 /// # Errors
 ///
-/// Fails where a tensor is missing or has another shape.
+/// Fails where a file is damaged or a tensor is none of this model; nothing is changed then.
 pub fn restore(
     from: &Checkpoint,
     policy: &mut Vlm,
@@ -184,28 +209,31 @@ pub fn restore(
     reference: Option<&mut Vlm>,
 ) -> Result<(), TrainError> {
     let device = policy.device();
-    let trainer = from.path.join("trainer");
-    fill(policy, &trainer.join("weights.safetensors"), &device)?;
-    if let (Some(reference), true) = (reference, from.state.reference) {
-        fill(reference, &trainer.join("reference.safetensors"), &device)?;
-    }
-    let mut halves = read_tensors(&trainer.join("optimizer.safetensors"), &device)?;
+    let read = |name: &str| read_tensors(from, name, &device);
+    let mut halves = read(OPTIMIZER)?;
     let names: Vec<String> =
         halves.keys().filter_map(|key| key.strip_prefix("m.").map(str::to_owned)).collect();
-    optimizer.updates = from.updates;
-    optimizer.moments.clear();
+    let mut moments = BTreeMap::new();
     for name in names {
         let (m, v) = (halves.remove(&format!("m.{name}")), halves.remove(&format!("v.{name}")));
         let (Some(m), Some(v)) = (m, v) else {
             return Err(bad(&from.path, format!("the second moment of `{name}` is missing")));
         };
-        optimizer.moments.insert(name, Moments { m, v });
+        moments.insert(name, Moments { m, v });
     }
+    let filled = filled(policy, read(WEIGHTS)?).map_err(|reason| bad(&from.path, reason))?;
+    if let (Some(reference), true) = (reference, from.state.reference) {
+        *reference =
+            self::filled(reference, read(REFERENCE)?).map_err(|reason| bad(&from.path, reason))?;
+    }
+    *policy = filled;
+    *optimizer = AdamW { updates: from.updates, moments };
     Ok(())
 }
 
-fn fill(model: &mut Vlm, file: &Path, device: &Device) -> Result<(), TrainError> {
-    let mut tensors = read_tensors(file, device)?;
+/// The model with `tensors` in their places.
+fn filled(model: &Vlm, mut tensors: BTreeMap<String, Tensor<1>>) -> Result<Vlm, String> {
+    let mut model = model.clone();
     let mut wrong = None;
     model.walk("", &mut |name, mut slot| {
         if let Some(tensor) = tensors.remove(name) {
@@ -215,12 +243,14 @@ fn fill(model: &mut Vlm, file: &Path, device: &Device) -> Result<(), TrainError>
             } else {
                 wrong.get_or_insert_with(|| format!("`{name}` has another shape in this model"));
             }
+        } else if name.contains(".lora_") {
+            wrong.get_or_insert_with(|| format!("it holds no `{name}`: its run had no adapters"));
         }
     });
     if let Some((name, _)) = tensors.first_key_value() {
         wrong.get_or_insert_with(|| format!("`{name}` is no weight of this model"));
     }
-    wrong.map_or(Ok(()), |reason| Err(bad(file, reason)))
+    wrong.map_or(Ok(model), Err)
 }
 
 fn weights(model: &Vlm, trains: &dyn Fn(&str) -> bool) -> Vec<(String, Tensor<1>)> {
@@ -233,7 +263,8 @@ fn weights(model: &Vlm, trains: &dyn Fn(&str) -> bool) -> Vec<(String, Tensor<1>
     out
 }
 
-fn write_tensors(path: &Path, tensors: Vec<(String, Tensor<1>)>) -> Result<(), TrainError> {
+/// Writes a file of tensors and returns its digest.
+fn write_tensors(path: &Path, tensors: Vec<(String, Tensor<1>)>) -> Result<String, TrainError> {
     let bytes: Vec<(String, Vec<u8>)> = tensors
         .into_iter()
         .map(|(name, tensor)| {
@@ -247,11 +278,29 @@ fn write_tensors(path: &Path, tensors: Vec<(String, Tensor<1>)>) -> Result<(), T
             .map_err(|e| bad(path, e.to_string()))?;
         views.push((name.as_str(), view));
     }
-    safetensors::serialize_to_file(views, None, path).map_err(|e| bad(path, e.to_string()))
+    safetensors::serialize_to_file(views, None, path).map_err(|e| bad(path, e.to_string()))?;
+    // Read back, not held: the tensors of a large model are in memory once already.
+    let mut digest = Sha256::new();
+    let mut file = fs::File::open(path).map_err(at(path))?;
+    std::io::copy(&mut file, &mut digest).map_err(at(path))?;
+    Ok(format!("{:x}", digest.finalize()))
 }
 
-fn read_tensors(path: &Path, device: &Device) -> Result<BTreeMap<String, Tensor<1>>, TrainError> {
+/// Reads a file of tensors that has the digest it was written with.
+fn read_tensors(
+    from: &Checkpoint,
+    name: &str,
+    device: &Device,
+) -> Result<BTreeMap<String, Tensor<1>>, TrainError> {
+    let path = &from.path.join("trainer").join(name);
     let bytes = fs::read(path).map_err(at(path))?;
+    if from.digests.get(name) != Some(&format!("{:x}", Sha256::digest(&bytes))) {
+        let reason = format!(
+            "`{name}` is damaged: it is not the file that was written; remove the folder to go on \
+             from the checkpoint before it"
+        );
+        return Err(bad(&from.path, reason));
+    }
     let file = SafeTensors::deserialize(&bytes).map_err(|e| bad(path, e.to_string()))?;
     let mut out = BTreeMap::new();
     for (name, view) in file.tensors() {

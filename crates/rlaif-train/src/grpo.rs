@@ -16,6 +16,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use burn::tensor::Device;
 use rlaif_data::{Example, Group};
 use rlaif_model::hf::ChatTokenizer;
 use rlaif_model::{Gradients, Parameters, Vlm};
@@ -30,6 +31,7 @@ use crate::checkpoint::{self, Checkpoint, SaveModel, State};
 use crate::completions::{self, GroupRecord};
 use crate::config::{GrpoConfig, RefreshReference, Trainable};
 use crate::error::TrainError;
+use crate::flops::{Costs, GroupShape, Macs};
 use crate::metrics::{self, Metrics};
 use crate::optim::{self, AdamW};
 use crate::order;
@@ -103,15 +105,7 @@ impl Grpo {
     ///
     /// Fails where the checkpoint is not whole, not of this model, or of another seed.
     pub fn resume(&mut self, from: &Checkpoint) -> Result<(), TrainError> {
-        if from.state.seed != self.config.seed {
-            return Err(TrainError::Checkpoint {
-                path: from.path.clone(),
-                reason: format!(
-                    "it was written with seed {}, the recipe says {}",
-                    from.state.seed, self.config.seed
-                ),
-            });
-        }
+        checkpoint::same_seed(from, self.config.seed)?;
         let mut reference = self.policy.clone();
         let into = from.state.reference.then_some(&mut reference);
         checkpoint::restore(from, &mut self.policy, &mut self.optimizer, into)?;
@@ -242,9 +236,11 @@ impl Grpo {
         rank_metrics(&groups, &rankings, &advantages, &mut metrics);
         group_metrics(&groups, &mut metrics);
         oracle_metrics(&oracle, plan.skipped_weight, &mut metrics);
-        metrics.insert("step_time".to_owned(), started.elapsed().as_secs_f64());
+        let seconds = started.elapsed().as_secs_f64();
+        metrics.insert("step_time".to_owned(), seconds);
         clock.report(&mut metrics);
         self.speed(&groups, &clock, &mut metrics);
+        self.utilisation(&batches, seconds, &mut metrics);
         let examples = batches.iter().flat_map(Batch::examples);
         let records = examples
             .zip(&groups)
@@ -392,6 +388,38 @@ impl Grpo {
         rate("reference_tokens_per_second", sampled + prompt, "reference");
         rate("update_tokens_per_second", sampled + prompt, "update");
     }
+
+    /// `speed/mfu`: the step's arithmetic over what this CPU's matrix products would have done in
+    /// the same time. Other devices have no measured peak, and no such number.
+    fn utilisation(&self, batches: &[Batch], seconds: f64, metrics: &mut Metrics) {
+        if self.policy.device() != Device::flex() || seconds <= 0.0 {
+            return;
+        }
+        let costs = Costs::of(&self.policy);
+        let trained = !matches!(self.config.trainable, Trainable::Lora(_));
+        let mut macs = Macs::default();
+        for group in batches.iter().flat_map(|b| shapes(b, self.policy.tower.patches())) {
+            macs += group.rollout(&costs);
+            if self.config.beta != 0.0 {
+                macs += group.score(&costs);
+            }
+            for iteration in 0..self.config.num_iterations {
+                let kept = self.config.reuse_prefill && iteration == 0;
+                macs += group.update(&costs, kept, trained);
+            }
+        }
+        let peak = rlaif_ops::peak::measure().gemm_gflops * 1e9;
+        metrics.insert("speed/mfu".to_owned(), macs.flops() / (seconds * peak));
+    }
+}
+
+/// The shapes of a batch's groups.
+fn shapes<'b>(batch: &'b Batch, patches: usize) -> impl Iterator<Item = GroupShape> + 'b {
+    batch.prompts.iter().zip(&batch.groups).map(move |(prompt, group)| GroupShape {
+        prompt: group.prompt_tokens,
+        patches: prompt.input.visual.as_ref().map_or(0, |(_, clip)| clip.frames() * patches),
+        responses: group.completions.iter().map(|c| c.token_ids.len()).collect(),
+    })
 }
 
 /// Advantage and token weight of every response of the step.

@@ -9,6 +9,7 @@ pub mod checkpoint;
 pub mod completions;
 pub mod config;
 pub mod error;
+pub mod flops;
 pub mod grpo;
 pub mod metrics;
 pub mod optim;

@@ -5,6 +5,8 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
+use serde::Serialize;
+
 use crate::error::{TrainError, at};
 
 /// Metric name to value. Names follow TRL where it has them.
@@ -26,12 +28,15 @@ pub fn measures_time(name: &str) -> bool {
 ///
 /// Fails where the file cannot be written.
 pub fn append(path: &Path, step: u64, metrics: &Metrics) -> Result<(), TrainError> {
-    let mut record = serde_json::Map::new();
-    record.insert("step".to_owned(), step.into());
-    for (name, value) in metrics {
-        record.insert(name.clone(), serde_json::json!(value));
+    // A struct and not a JSON map, whose order would be left to serde_json's features.
+    #[derive(Serialize)]
+    struct Record<'a> {
+        step: u64,
+        #[serde(flatten)]
+        metrics: &'a Metrics,
     }
-    let line = format!("{}\n", serde_json::Value::Object(record));
+    let record = Record { step, metrics };
+    let line = serde_json::to_string(&record).map_err(|e| at(path)(e.into()))? + "\n";
     let mut file =
         fs::OpenOptions::new().create(true).append(true).open(path).map_err(at(path))?;
     file.write_all(line.as_bytes()).map_err(at(path))

@@ -71,8 +71,9 @@ impl Sft {
     ///
     /// # Errors
     ///
-    /// Fails where the checkpoint is not whole or not of this model.
+    /// Fails where the checkpoint is not whole, not of this model, or of another seed.
     pub fn resume(&mut self, from: &Checkpoint) -> Result<(), TrainError> {
+        checkpoint::same_seed(from, self.config.seed)?;
         checkpoint::restore(from, &mut self.policy, &mut self.optimizer, None)?;
         self.step = from.state.step;
         Ok(())
@@ -115,6 +116,7 @@ impl Sft {
                     &trains,
                     save,
                 )?;
+                checkpoint::prune(folder, self.config.save_total_limit)?;
                 (run.listen)(Event::Saved { path: &path });
             }
             if stopping {
@@ -197,7 +199,7 @@ fn batch_loss(model: &Vlm, batch: &[Arc<SftItem>], forbidden: &[u32]) -> (Tensor
     let hidden = hidden.select(0, index_tensor(&rows, &device));
     let n = targets.len();
     let targets = Tensor::<1, Int>::from_data(targets.as_slice(), &device);
-    let stats = rlaif_ops::token_stats(hidden, model.decoder.head(), targets, forbidden);
+    let stats = rlaif_ops::token_logprobs(hidden, model.decoder.head(), targets, forbidden);
     let weights = Tensor::<1>::full([n], 1.0 / n.max(1) as f64, &device);
     let entropy = f64::from(stats.entropy.inner().mean().into_scalar::<f32>());
     (sft(stats.logprobs, weights), entropy, n)

@@ -242,7 +242,6 @@ impl Oracle for ByDigest {
                 Ranking::from_scores(&scores)
                     .map(|ranking| Verdict::new(ranking, Duration::ZERO))
                     .map_err(|_| OracleError::NoCandidates {
-                        oracle: "by digest".to_owned(),
                         example: request.example.id.clone(),
                     })
             })

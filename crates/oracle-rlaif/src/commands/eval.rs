@@ -8,7 +8,6 @@ use oracle_rlaif::folder::{self, Folder};
 use oracle_rlaif::recipe::{EvalConfig, Recipe, VideoConfig};
 use oracle_rlaif::source;
 use rlaif_data::{Columns, Example, write_atomic, write_jsonl};
-use rlaif_eval::html::HtmlReport;
 use rlaif_eval::{Bootstrap, EvalReport, Gains, ItemResult, render_reports};
 use rlaif_model::Vlm;
 use rlaif_video::{BadClipPolicy, Sampling};
@@ -98,7 +97,7 @@ pub(crate) fn run(context: &Context, args: &EvalArgs) -> Result<Outcome> {
     } else {
         print(render_reports(&reports, &gains).trim_end());
     }
-    say(&format!("report: {}", args.out.join("report.html").display()));
+    say(&format!("report: {}", super::report::write(&args.out)?.display()));
     Ok(Outcome::Done)
 }
 
@@ -186,7 +185,6 @@ pub(super) fn compare(
     std::fs::create_dir_all(&folder)?;
     write(&folder, &reports, std::slice::from_ref(&gains), &answers)?;
     print(render_reports(&reports, &[gains]).trim_end());
-    say(&format!("report: {}", folder.join("report.html").display()));
     Ok(())
 }
 
@@ -206,15 +204,5 @@ fn write(
         };
         write_jsonl(&out.join(name), items)?;
     }
-    let html = HtmlReport {
-        title: "Evaluation".to_owned(),
-        facts: Vec::new(),
-        evals: reports.to_vec(),
-        gains: gains.to_vec(),
-        curves: Vec::new(),
-        held_out: Vec::new(),
-        training_groups: Vec::new(),
-    };
-    write_atomic(&out.join("report.html"), html.render()?.as_bytes())?;
     Ok(())
 }

@@ -32,5 +32,6 @@ pub(crate) fn run(context: &Context, args: &SftArgs) -> Result<Outcome> {
         return Ok(Outcome::Interrupted);
     }
     say(&format!("checkpoint: {}", args.out.display()));
+    say(&format!("report: {}", super::report::write(&args.out)?.display()));
     Ok(Outcome::Done)
 }

@@ -1,8 +1,7 @@
 //! One stage of training in a run folder: what `sft`, `train` and `quickstart` share.
 
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use oracle_rlaif::folder::Folder;
@@ -69,7 +68,8 @@ pub(super) fn sft(
     let rows = source::rows(recipe.data.sft.as_ref().unwrap_or(&recipe.data.train))?;
     let builder = start.builder(&recipe.video, folder::world_clips(), 0)?;
     let mut reading = Progress::start("reading clips", rows.len() as u64, context.quiet);
-    let train_tower = config.trainable == Trainable::Everything;
+    let trainable = config.trainable.clone();
+    let train_tower = trainable == Trainable::Everything;
     let (items, counts) = source::sft_items(
         &start.model,
         &builder,
@@ -99,9 +99,8 @@ pub(super) fn sft(
         control: context.control.clone(),
         listen: &mut listen,
     };
-    let whole = sft.train(items.len(), &|i| Ok(items[i].clone()), &mut run, &|model, path| {
-        start.save(model, path)
-    })?;
+    let save = |model: &Vlm, path: &Path| start.save_checkpoint(model, &trainable, path);
+    let whole = sft.train(items.len(), &|i| Ok(items[i].clone()), &mut run, &save)?;
     if !whole {
         bar.done("stopped");
         return Ok(None);
@@ -136,7 +135,7 @@ pub(super) fn grpo(
     )?;
     let rows = readable(context, &builder, &start.model, rows, recipe.video.on_bad_clip)?;
 
-    let total = config.max_steps;
+    let (total, trainable) = (config.max_steps, config.trainable.clone());
     let mut grpo = Grpo::new(start.model.clone(), config, start.tokenizer.clone(), oracle)?;
     if let Some(from) = resume {
         grpo.resume(from)?;
@@ -164,10 +163,16 @@ pub(super) fn grpo(
         control: context.control.clone(),
         listen: &mut listen,
     };
-    let prompts = PromptCache::new(&rows, &builder, &start.model);
-    let whole = grpo.train(rows.len(), &|i| prompts.get(i), &mut run, &|model, path| {
-        start.save(model, path)
-    })?;
+    // Built anew each time: features come from the cache, whose size is bounded.
+    let prompt = |position: usize| -> Result<Arc<Prompted>, TrainError> {
+        let example: &Example = &rows[position];
+        let input = builder.prompt(&start.model, example).map_err(|source| {
+            TrainError::Prompt { id: example.id.clone(), source: source.into() }
+        })?;
+        Ok(Arc::new(Prompted { position: position as u64, example: example.clone(), input }))
+    };
+    let save = |model: &Vlm, path: &Path| start.save_checkpoint(model, &trainable, path);
+    let whole = grpo.train(rows.len(), &prompt, &mut run, &save)?;
     if !whole {
         bar.done("stopped");
         return Ok(None);
@@ -206,35 +211,6 @@ fn readable(
     counts.check_any_loaded()?;
     bar.done(&counts.to_string());
     Ok(kept)
-}
-
-/// Prompts by position, each built once.
-struct PromptCache<'a> {
-    rows: &'a [Example],
-    builder: &'a PromptBuilder,
-    model: &'a Vlm,
-    built: Mutex<HashMap<usize, Arc<Prompted>>>,
-}
-
-impl<'a> PromptCache<'a> {
-    fn new(rows: &'a [Example], builder: &'a PromptBuilder, model: &'a Vlm) -> Self {
-        PromptCache { rows, builder, model, built: Mutex::default() }
-    }
-
-    fn get(&self, index: usize) -> Result<Arc<Prompted>, TrainError> {
-        let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = built.get(&index) {
-            return Ok(found.clone());
-        }
-        let example = &self.rows[index];
-        let input = self.builder.prompt(self.model, example).map_err(|source| {
-            TrainError::Prompt { id: example.id.clone(), source: source.into() }
-        })?;
-        let prompted =
-            Arc::new(Prompted { position: index as u64, example: example.clone(), input });
-        built.insert(index, prompted.clone());
-        Ok(prompted)
-    }
 }
 
 /// A metric for the bar; not a number where it is missing.

@@ -34,5 +34,6 @@ pub(crate) fn run(context: &Context, args: &TrainArgs) -> Result<Outcome> {
     if recipe.data.eval.is_some() {
         eval::compare(context, &start, &policy, &recipe, &args.out)?;
     }
+    say(&format!("report: {}", super::report::write(&args.out)?.display()));
     Ok(Outcome::Done)
 }

@@ -1,6 +1,8 @@
 //! The fused forms, for Burn's CPU backend.
 
 mod activation;
+mod attention;
+mod attention_grad;
 mod buffer;
 mod extension;
 mod linear;
@@ -9,9 +11,12 @@ mod norm;
 mod reduce;
 mod rotary;
 mod skinny;
+mod token_stats;
 
 pub(crate) use activation::{Activation, Swiglu};
+pub(crate) use attention::Attention;
 pub(crate) use extension::{Fused, is_fused};
 pub(crate) use linear::{Linear, LoraLinear};
 pub(crate) use norm::{LayerNorm, RmsNorm};
 pub(crate) use rotary::Rotary;
+pub(crate) use token_stats::TokenStats;

@@ -1,10 +1,10 @@
 //! Products of a few rows with a large matrix: memory speed, each weight read once for all rows.
 #![expect(clippy::inline_always, reason = "kernels are compiled inside each vector width")]
 
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::math::madd;
-use crate::simd::{Mat, kernel};
+use crate::simd::Mat;
 
 /// Up to this many rows [`skinny`] beats a general multiplication.
 pub(crate) const MAX_ROWS: usize = 32;
@@ -43,39 +43,43 @@ pub(crate) fn skinny(x: Mat<'_>, w: Mat<'_>, bias: Option<&[f32]>, out: &mut [f3
     });
 }
 
-kernel! {
-    /// All rows of `x` against a block of weight rows; `out` holds one slice per row of `x`.
-    fn part<'a, 'b>(
-        x: Mat<'a>,
-        w: Mat<'a>,
-        bias: Option<&'a [f32]>,
-        out: &'a mut [&'b mut [f32]],
-    ) {
-        let rows = x.rows();
+/// All rows of `x` against a block of weight rows; `out` holds one slice per row of `x`.
+fn part(x: Mat<'_>, w: Mat<'_>, bias: Option<&[f32]>, out: &mut [&mut [f32]]) {
+    Arch::new().dispatch(Part { x, w, bias, out });
+}
+
+struct Part<'a, 'o, 'r> {
+    x: Mat<'a>,
+    w: Mat<'a>,
+    bias: Option<&'a [f32]>,
+    out: &'o mut [&'r mut [f32]],
+}
+
+impl WithSimd for Part<'_, '_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let (rows, outs) = (self.x.rows(), self.w.rows());
         let mut first = 0;
-        while first < w.rows() {
-            let n = if rows > 3 { 2 } else { 4 }.min(w.rows() - first);
+        while first < outs {
+            let n = if rows > 3 { 2 } else { 4 }.min(outs - first);
             let mut row = 0;
             while row < rows {
                 // Even groups: 8 rows are 4 + 4, not 6 + 2.
                 let left = rows - row;
                 let b = left.div_ceil(left.div_ceil(GROUP));
-                macro_rules! block {
-                    ($n:literal, $b:literal) => {
-                        block::<FMA, LANES, $n, $b>(x, w, row, first, bias, out)
-                    };
-                }
                 match (n, b) {
-                    (4, 1) => block!(4, 1),
-                    (4, 2) => block!(4, 2),
-                    (4, 3) => block!(4, 3),
-                    (2, 4) => block!(2, 4),
-                    (2, 5) => block!(2, 5),
-                    (2, 6) => block!(2, 6),
+                    (4, 1) => self.block::<S, 4, 1>(simd, row, first),
+                    (4, 2) => self.block::<S, 4, 2>(simd, row, first),
+                    (4, 3) => self.block::<S, 4, 3>(simd, row, first),
+                    (2, 4) => self.block::<S, 2, 4>(simd, row, first),
+                    (2, 5) => self.block::<S, 2, 5>(simd, row, first),
+                    (2, 6) => self.block::<S, 2, 6>(simd, row, first),
                     (_, b) => {
                         for i in first..first + n {
                             for j in row..row + b {
-                                block::<FMA, LANES, 1, 1>(x, w, j, i, bias, out);
+                                self.block::<S, 1, 1>(simd, j, i);
                             }
                         }
                     }
@@ -87,44 +91,46 @@ kernel! {
     }
 }
 
-/// `N` weight rows against `B` rows of `x`.
-#[inline(always)]
-fn block<const FMA: bool, const L: usize, const N: usize, const B: usize>(
-    x: Mat<'_>,
-    w: Mat<'_>,
-    row: usize,
-    first: usize,
-    bias: Option<&[f32]>,
-    out: &mut [&mut [f32]],
-) {
-    let xs: [(&[[f32; L]], &[f32]); B] = std::array::from_fn(|b| x.row(row + b).as_chunks());
-    let ws: [(&[[f32; L]], &[f32]); N] = std::array::from_fn(|n| w.row(first + n).as_chunks());
-    let chunks = ws[0].0.len();
-    let xc: [&[[f32; L]]; B] = std::array::from_fn(|b| &xs[b].0[..chunks]);
-    let wc: [&[[f32; L]]; N] = std::array::from_fn(|n| &ws[n].0[..chunks]);
-    let mut acc = [[[0f32; L]; B]; N];
-    for i in 0..chunks {
-        for b in 0..B {
-            let xv = &xc[b][i];
-            for n in 0..N {
-                let wv = &wc[n][i];
-                for j in 0..L {
-                    acc[n][b][j] = madd::<FMA>(wv[j], xv[j], acc[n][b][j]);
+impl Part<'_, '_, '_> {
+    /// `N` weight rows against `B` rows of `x`.
+    #[inline(always)]
+    fn block<S: Simd, const N: usize, const B: usize>(&mut self, simd: S, row: usize, first: usize) {
+        let mut xs: [(&[S::f32s], &[f32]); B] = [(&[], &[]); B];
+        for (b, x) in xs.iter_mut().enumerate() {
+            *x = S::as_simd_f32s(self.x.row(row + b));
+        }
+        let mut ws: [(&[S::f32s], &[f32]); N] = [(&[], &[]); N];
+        for (n, w) in ws.iter_mut().enumerate() {
+            *w = S::as_simd_f32s(self.w.row(first + n));
+        }
+        let chunks = ws[0].0.len();
+        // Slices of one length: no bounds are left to check inside the loop.
+        let mut xc: [&[S::f32s]; B] = [&[]; B];
+        for (xc, x) in xc.iter_mut().zip(&xs) {
+            *xc = &x.0[..chunks];
+        }
+        let mut wc: [&[S::f32s]; N] = [&[]; N];
+        for (wc, w) in wc.iter_mut().zip(&ws) {
+            *wc = &w.0[..chunks];
+        }
+        let mut acc = [[simd.splat_f32s(0.0); B]; N];
+        for i in 0..chunks {
+            for b in 0..B {
+                let x = xc[b][i];
+                for n in 0..N {
+                    acc[n][b] = simd.mul_add_f32s(wc[n][i], x, acc[n][b]);
                 }
             }
         }
-    }
-    for n in 0..N {
-        let start = bias.map_or(0.0, |bias| bias[first + n]);
-        for b in 0..B {
-            let mut total = 0.0;
-            for j in 0..L {
-                total += acc[n][b][j];
+        for n in 0..N {
+            let start = self.bias.map_or(0.0, |bias| bias[first + n]);
+            for b in 0..B {
+                let mut total = simd.reduce_sum_f32s(acc[n][b]);
+                for (w, x) in ws[n].1.iter().zip(xs[b].1) {
+                    total += w * x;
+                }
+                self.out[row + b][first + n] = total + start;
             }
-            for (w, x) in ws[n].1.iter().zip(xs[b].1) {
-                total = madd::<FMA>(*w, *x, total);
-            }
-            out[row + b][first + n] = total + start;
         }
     }
 }

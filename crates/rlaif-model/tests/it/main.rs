@@ -1,0 +1,7 @@
+//! The model against `transformers` and PEFT, through the checkpoints and golden values that
+//! `tools/make_llava_fixtures.py` wrote.
+
+mod adapter;
+mod folder;
+mod parity;
+mod support;

@@ -1,0 +1,8 @@
+//! The group pass: sampler against scorer, shared prefix against replicated prompts, many in
+//! flight against one at a time.
+
+mod fixtures;
+mod flight;
+mod prefix;
+mod sampler;
+mod support;

@@ -1,0 +1,8 @@
+//! Training runs of a small model: they learn, they resume to the same bits, they lose nothing.
+
+mod checkpoint;
+mod groups;
+mod learning;
+mod resume;
+mod sft;
+mod support;
