@@ -59,22 +59,21 @@ pub fn ask(
             (0..kept.len()).map(|prompt| SampleRequest { prompt, seed: 0 }).collect();
         let answers = sample(model, &prefix, &requests, &params, &vocabulary);
 
-        // One teacher-forced pass over the letters of all options of all questions.
-        let mut letters: Vec<(usize, Vec<u32>)> = Vec::new();
+        // One teacher-forced pass over all options of all questions.
+        let mut scored: Vec<(usize, Vec<u32>)> = Vec::new();
         for (prompt, example) in kept.iter().enumerate() {
             for option in 0..example.choices.as_ref().map_or(0, |c| c.options.len()) {
-                let text = letter_text(example, option);
-                letters.push((prompt, builder.tokenizer.encode_continuation(&text)?));
+                scored.push((prompt, option_ids(builder, example, option)?));
             }
         }
-        let mut likelihoods = Vec::with_capacity(letters.len());
-        if !letters.is_empty() {
+        let mut likelihoods = Vec::with_capacity(scored.len());
+        if !scored.is_empty() {
             let responses: Vec<(usize, &[u32])> =
-                letters.iter().map(|(prompt, ids)| (*prompt, ids.as_slice())).collect();
+                scored.iter().map(|(prompt, ids)| (*prompt, ids.as_slice())).collect();
             let stats = score(model, &prefix, &responses, &vocabulary.forbidden);
             let values: Vec<f32> = stats.logprobs.into_data().iter::<f32>().collect();
             let mut at = 0;
-            for (_, ids) in &letters {
+            for (_, ids) in &scored {
                 likelihoods.push(values[at..at + ids.len()].iter().map(|v| f64::from(*v)).sum());
                 at += ids.len();
             }
@@ -89,7 +88,12 @@ pub fn ask(
                     let options = choices.options.len();
                     let of_this: Vec<f64> = likelihoods[next..next + options].to_vec();
                     next += options;
-                    ItemResult::multiple_choice(head, choices.clone(), Some(of_this), Some(text))?
+                    let choices = choices.clone();
+                    let item =
+                        ItemResult::multiple_choice(head, choices, Some(of_this), Some(text))?;
+                    // A rule for letters says nothing of answers in words.
+                    let by_first_letter = item.by_first_letter.filter(|_| !in_words(example));
+                    ItemResult { by_first_letter, ..item }
                 }
                 None => ItemResult::open_ended(head, text, example.target()),
             };
@@ -124,11 +128,26 @@ fn admit(
     counts.admit(on_bad_clip, row, outcome).with_context(|| format!("row `{}`", example.id))
 }
 
-/// An option's letter as the data set writes its answers: in lower case where the reference is.
-fn letter_text(example: &Example, option: usize) -> String {
+/// True where the row's own answer is the option's text, not its letter.
+fn in_words(example: &Example) -> bool {
+    match (&example.choices, example.target()) {
+        (Some(choices), Some(target)) => choices.options.contains(&target),
+        _ => false,
+    }
+}
+
+/// What stands for an option when its likelihood is taken, in the form of the row's own answer:
+/// the option's text to its end token, else its letter (in lower case where the answer is).
+fn option_ids(builder: &PromptBuilder, example: &Example, option: usize) -> Result<Vec<u32>> {
+    if in_words(example)
+        && let Some(text) = example.choices.as_ref().and_then(|c| c.options.get(option))
+    {
+        return Ok(builder.answer(text)?);
+    }
     let upper = letter(option).to_string();
     let lower_case = example.target().is_some_and(|target| {
         target.chars().next().is_some_and(|first| first.is_ascii_lowercase()) && target.len() == 1
     });
-    if lower_case { upper.to_ascii_lowercase() } else { upper }
+    let text = if lower_case { upper.to_ascii_lowercase() } else { upper };
+    Ok(builder.tokenizer.encode_continuation(&text)?)
 }

@@ -16,6 +16,13 @@ use rlaif_video::{FeatureCache, Loader, Preprocessor, Sampling, digest::digest_p
 
 use crate::recipe::{ClipWorldModel, ModelSource, VideoConfig};
 
+/// Middle of the background's brightness in ClipWorld, 0 to 1.
+const WORLD_BACKGROUND: f64 = 0.09;
+/// Brightness that counts as one.
+const WORLD_SPREAD: f64 = 0.3;
+/// Clips over which a new model's visual tokens are standardised.
+const STANDARDISING_CLIPS: usize = 32;
+
 /// What a checkpoint folder holds.
 pub struct Folder {
     /// The model.
@@ -147,10 +154,24 @@ impl Folder {
             bos_token_id: Some(1),
             ..GenerationConfig::default()
         };
+        // The world's background is dark and plain: at zero, so that what is not background counts.
+        let preprocessor = Preprocessor {
+            image_mean: [WORLD_BACKGROUND; 3],
+            image_std: [WORLD_SPREAD; 3],
+            ..Preprocessor::clip(world.size)
+        };
+        let mut model = rlaif_model::init(&config, seed, device);
+        let clips = (0..STANDARDISING_CLIPS)
+            .map(|clip| {
+                let clip = rlaif_world::clip_at(&format!("train/{clip}"))?;
+                Ok(preprocessor.apply(&clip)?)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        rlaif_model::standardise_visual_tokens(&mut model, &clips);
         Ok(Folder {
-            model: rlaif_model::init(&config, seed, device),
+            model,
             tokenizer: Arc::new(tokenizer),
-            preprocessor: Preprocessor::clip(world.size),
+            preprocessor,
             generation,
             path: None,
         })

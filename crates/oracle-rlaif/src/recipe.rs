@@ -155,12 +155,19 @@ pub struct WorldSource {
     /// Seed of the world. Default 0.
     #[serde(default)]
     pub seed: u64,
+    /// Most objects in a clip, 1 to 3. Default 3.
+    #[serde(default = "default_max_objects")]
+    pub max_objects: usize,
     /// Which questions: `multiple_choice`, `open_ended` or `all`. Default `all`.
     #[serde(default)]
     pub questions: Questions,
     /// Questions kept per clip, taken by the seed; 0 keeps all. Default 0.
     #[serde(default)]
     pub questions_per_clip: usize,
+}
+
+fn default_max_objects() -> usize {
+    rlaif_world::WorldConfig::default().max_objects
 }
 
 /// Which kinds of questions are asked.

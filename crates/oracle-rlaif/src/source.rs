@@ -1,13 +1,12 @@
 //! Rows from a file or from ClipWorld, and supervised items made of them.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use rlaif_data::{Columns, Example, Reader};
+use rlaif_data::{Columns, Example, Reader, VideoRef};
 use rlaif_model::Vlm;
-use rlaif_rollout::{PromptBuilder, PromptError, PromptInput};
+use rlaif_rollout::{PromptBuilder, PromptError, PromptInput, Visual};
 use rlaif_train::order::{mix, stream};
 use rlaif_train::{SftItem, SftTurn};
 use rlaif_video::{BadClipPolicy, ClipCounts};
@@ -59,7 +58,12 @@ pub fn world_rows(source: &WorldSource) -> Result<Vec<Example>> {
         .parse()
         .map_err(|error| anyhow::anyhow!("`world.split`: {error}"))
         .with_context(|| format!("split `{}`", source.split))?;
-    let config = WorldConfig { seed: source.seed, ..WorldConfig::default() };
+    let config = WorldConfig {
+        seed: source.seed,
+        max_objects: source.max_objects,
+        ..WorldConfig::default()
+    };
+    config.validate().context("`world`")?;
     let mut rows = Vec::new();
     for clip in source.first..source.first + source.clips {
         let mut asked: Vec<Example> = rlaif_world::examples(&config, split, clip)
@@ -81,72 +85,94 @@ pub fn world_rows(source: &WorldSource) -> Result<Vec<Example>> {
     Ok(rows)
 }
 
-/// Supervised items: the rows of one clip become continuations of the beginning that their
+/// Positions of the rows of each video, videos in the order of their first row.
+#[must_use]
+pub fn by_video(rows: &[Example]) -> Vec<Vec<usize>> {
+    let mut place: HashMap<&VideoRef, usize> = HashMap::new();
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for (row, example) in rows.iter().enumerate() {
+        let group = *place.entry(&example.video).or_insert_with(|| {
+            groups.push(Vec::new());
+            groups.len() - 1
+        });
+        groups[group].push(row);
+    }
+    groups
+}
+
+/// The rows whose clips can be read, each clip read once: what is wrong with a clip is known now
+/// and not in the night. `read` does the reading; a clip at fault is an error, or skipped and
+/// counted, as `policy` says. `progress` hears the number of rows done.
+///
+/// # Errors
+///
+/// Names the row and the clip at fault; fails where no clip is left.
+pub fn readable(
+    rows: Vec<Example>,
+    policy: BadClipPolicy,
+    read: &dyn Fn(&VideoRef) -> Result<(), PromptError>,
+    progress: &mut dyn FnMut(usize),
+) -> Result<(Vec<Example>, ClipCounts)> {
+    let mut counts = ClipCounts::default();
+    let mut keep = vec![false; rows.len()];
+    let mut done = 0;
+    for group in by_video(&rows) {
+        let mut good = false;
+        for row in group {
+            let context = || format!("row `{}`", rows[row].id);
+            // A clip that was read once is not read again for its other rows.
+            let outcome = match if good { Ok(()) } else { read(&rows[row].video) } {
+                Ok(()) => Ok(()),
+                Err(PromptError::Video(error)) => Err(error),
+                Err(other) => return Err(other).with_context(context),
+            };
+            good = counts.admit(policy, row, outcome).with_context(context)?.is_some();
+            keep[row] = good;
+            done += 1;
+        }
+        progress(done);
+    }
+    counts.check_any_loaded()?;
+    let mut keep = keep.into_iter();
+    let rows = rows.into_iter().filter(|_| keep.next().unwrap_or(false)).collect();
+    Ok((rows, counts))
+}
+
+/// One supervised item: the rows of one clip become continuations of the beginning that their
 /// prompts share, so that the video is encoded once for all its questions.
 ///
 /// # Errors
 ///
-/// Fails on a row without an answer, or one that cannot become a prompt; rows whose clip is at
-/// fault are skipped and counted where `on_bad_clip` says so.
-pub fn sft_items(
+/// Fails on a row without an answer, or one that cannot become a prompt.
+pub fn sft_item(
     model: &Vlm,
     builder: &PromptBuilder,
-    rows: &[Example],
+    rows: &[&Example],
     train_tower: bool,
-    on_bad_clip: BadClipPolicy,
-    progress: &mut dyn FnMut(usize),
-) -> Result<(Vec<Arc<SftItem>>, ClipCounts)> {
-    let mut by_video: BTreeMap<String, Vec<(usize, &Example)>> = BTreeMap::new();
-    let mut order = Vec::new();
-    for (row, example) in rows.iter().enumerate() {
-        let video = example.video.to_string();
-        by_video
-            .entry(video.clone())
-            .or_insert_with(|| {
-                order.push(video);
-                Vec::new()
-            })
-            .push((row, example));
+) -> Result<SftItem> {
+    let first = rows.first().context("a supervised item needs a row")?;
+    let visual = if train_tower {
+        builder.frames(model, &first.video)
+    } else {
+        builder.features(model, &first.video).map(Visual::Features)
+    };
+    let visual = visual.with_context(|| format!("row `{}`", first.id))?;
+    let mut whole = Vec::with_capacity(rows.len());
+    for example in rows {
+        let context = || format!("row `{}`", example.id);
+        let prompt = builder
+            .prompt_about(model, example.prompt(), visual.clone())
+            .with_context(context)?;
+        let target = example.target().with_context(|| {
+            format!(
+                "row `{}` has no answer to imitate: expected a closing assistant message, \
+                 `choices` or `reference`",
+                example.id
+            )
+        })?;
+        whole.push((prompt, builder.answer(&target).with_context(context)?));
     }
-    let mut counts = ClipCounts::default();
-    let mut items = Vec::with_capacity(order.len());
-    let mut seen = 0;
-    for video in order {
-        let Some(members) = by_video.remove(&video) else { continue };
-        let mut whole: Vec<(PromptInput, Vec<u32>)> = Vec::new();
-        for (row, example) in members {
-            seen += 1;
-            let context = || format!("row `{}`", example.id);
-            let made = if train_tower {
-                builder.prompt_with_pixels(model, example)
-            } else {
-                builder.prompt(model, example)
-            };
-            let outcome = match made {
-                Ok(prompt) => Ok(prompt),
-                Err(PromptError::Video(error)) => Err(error),
-                Err(other) => return Err(other).with_context(context),
-            };
-            let Some(prompt) = counts.admit(on_bad_clip, row, outcome).with_context(context)? else {
-                continue;
-            };
-            let target = example.target().with_context(|| {
-                format!(
-                    "row `{}` has no answer to imitate: expected a closing assistant message, \
-                     `choices` or `reference`",
-                    example.id
-                )
-            })?;
-            let answer = builder.answer(&target).with_context(context)?;
-            whole.push((prompt, answer));
-        }
-        if let Some(item) = share(whole) {
-            items.push(Arc::new(item));
-        }
-        progress(seen);
-    }
-    counts.check_any_loaded()?;
-    Ok((items, counts))
+    share(whole).context("a supervised item needs a row")
 }
 
 /// Splits prompts about one clip into their common beginning and the rest of each.

@@ -1,4 +1,4 @@
-//! Llama decoder: grouped-query attention, rotary positions, RMS norms, SwiGLU, tied or untied
+//! Llama decoder: grouped-query attention, rotary positions, RMS norms, `SwiGLU`, tied or untied
 //! head.
 //!
 //! Everything is packed, nothing is padded: tokens of several sequences lie one after the other
@@ -161,8 +161,7 @@ impl Decoder {
             bias: bias.then(|| Tensor::zeros([outputs], device)),
             lora: None,
         };
-        let norm =
-            || RmsNorm { weight: Tensor::ones([hidden], device), eps: config.rms_norm_eps };
+        let norm = || RmsNorm { weight: Tensor::ones([hidden], device), eps: config.rms_norm_eps };
         let (attention_bias, mlp_bias) = (config.attention_bias, config.mlp_bias);
         let layers = (0..config.num_hidden_layers)
             .map(|_| Block {
@@ -321,15 +320,8 @@ impl Decoder {
             let values = values.slice_assign(place, v.reshape([slots, 1, width]));
             let flat = |t: &Tensor<3>| t.clone().reshape([slots * capacity, width]);
             let past = Some((past.k.clone(), past.v.clone()));
-            let attended = rlaif_ops::attention(
-                q,
-                flat(&keys),
-                flat(&values),
-                past,
-                self.heads,
-                &spans,
-                true,
-            );
+            let attended =
+                rlaif_ops::attention(q, flat(&keys), flat(&values), past, self.heads, &spans, true);
             suffix.layers[index] = Some((keys, values));
             x = block.after_attention(x, attended);
         }
@@ -379,10 +371,12 @@ impl Decoder {
     /// `cos` and `sin` of each position's angles, `[positions, head_dim / 2]`.
     fn rotary_table(&self, positions: &[usize], device: &Device) -> (Tensor<2>, Tensor<2>) {
         let half = self.heads.dim / 2;
+        #[expect(clippy::cast_possible_truncation, reason = "angles are computed in f32")]
+        let theta = self.rope_theta as f32;
         let frequencies: Vec<f32> = (0..half)
             .map(|i| {
                 let exponent = (2 * i) as f32 / self.heads.dim as f32;
-                1.0 / (self.rope_theta as f32).powf(exponent)
+                1.0 / theta.powf(exponent)
             })
             .collect();
         let mut cos = Vec::with_capacity(positions.len() * half);
@@ -470,8 +464,7 @@ impl Parameters for Decoder {
 /// Row numbers as an index tensor.
 #[must_use]
 pub fn index_tensor(rows: &[usize], device: &Device) -> Tensor<1, Int> {
-    let rows: Vec<i64> =
-        rows.iter().map(|row| i64::try_from(*row).unwrap_or(i64::MAX)).collect();
+    let rows: Vec<i64> = rows.iter().map(|row| i64::try_from(*row).unwrap_or(i64::MAX)).collect();
     Tensor::from_data(rows.as_slice(), device)
 }
 

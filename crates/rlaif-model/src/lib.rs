@@ -24,7 +24,7 @@ pub mod vlm;
 pub use adapter::{attach_adapter, save_adapter};
 pub use decoder::{Decoder, KvLayer, Prefix, Suffix, Turn};
 pub use layers::Linear;
-pub use load::{LoadError, init, load, save};
+pub use load::{LoadError, init, load, save, standardise_visual_tokens};
 pub use lora::LoraConfig;
 pub use parameters::{Gradients, Parameters, Slot};
 pub use vlm::Vlm;

@@ -6,10 +6,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
+use rlaif_data::Pixels;
 
-use crate::hf::{
-    ConfigError, ModelConfig, Weights, WeightsError, expected_tensors, write_weights,
-};
+use crate::hf::{ConfigError, ModelConfig, Weights, WeightsError, expected_tensors, write_weights};
 use crate::parameters::{Parameters, Slot};
 use crate::vlm::Vlm;
 
@@ -96,7 +95,10 @@ pub fn init(config: &ModelConfig, seed: u64, device: &Device) -> Vlm {
     model.walk("", &mut |name, mut slot| {
         let shape = slot.shape();
         let len = shape.iter().product();
-        let scale = if let (Slot::Matrix(_), [_, inputs]) = (&slot, shape.as_slice()) {
+        let scale = if name.ends_with("position_embedding.weight") {
+            // As strong as what a patch shows, or places are learnt last.
+            1.0
+        } else if let (Slot::Matrix(_), [_, inputs]) = (&slot, shape.as_slice()) {
             let into_residual = [".o_proj.", ".out_proj.", ".down_proj.", ".fc2."];
             let residual = into_residual.iter().any(|part| name.contains(part));
             let shrink = if residual { (2.0 * depth(name) as f32).sqrt() } else { 1.0 };
@@ -109,6 +111,33 @@ pub fn init(config: &ModelConfig, seed: u64, device: &Device) -> Vlm {
         slot.set_flat(vector(normal(len, scale, &mut rng), device));
     });
     model
+}
+
+/// Spread of the visual tokens after [`standardise_visual_tokens`].
+const VISUAL_SPREAD: f64 = 0.25;
+
+/// Gives a model from nothing visual tokens that differ: over `clips` each feature gets mean zero,
+/// and all of them together a spread of a quarter.
+///
+/// At random weights what all clips have in common outweighs what tells them apart by far, and
+/// training spends its first thousands of clips on undoing that. Data-dependent start after Mishkin
+/// and Matas 2016, "All you need is a good init", arXiv:1511.06422, at the projector alone.
+pub fn standardise_visual_tokens(model: &mut Vlm, clips: &[Pixels]) {
+    let tokens: Vec<Tensor<2>> = clips
+        .iter()
+        .map(|pixels| model.visual_tokens(model.tower_features(pixels), &[pixels.frames]))
+        .collect();
+    if tokens.is_empty() {
+        return;
+    }
+    let tokens = Tensor::cat(tokens, 0); // [Σ n, hidden]
+    let hidden = tokens.dims()[1];
+    let centre = tokens.clone().mean_dim(0); // [1, hidden]
+    let squares = (tokens - centre.clone()).powf_scalar(2.0).mean();
+    let spread = f64::from(squares.into_scalar::<f32>()).sqrt();
+    if spread > 0.0 {
+        model.projector.standardise(centre.reshape([hidden]), VISUAL_SPREAD / spread);
+    }
 }
 
 fn normal(len: usize, scale: f32, rng: &mut impl Rng) -> Vec<f32> {

@@ -45,7 +45,11 @@ impl Slot<'_> {
         }
     }
 
-    fn map(&mut self, matrix: impl Fn(Tensor<2>) -> Tensor<2>, vector: impl Fn(Tensor<1>) -> Tensor<1>) {
+    fn map(
+        &mut self,
+        matrix: impl Fn(Tensor<2>) -> Tensor<2>,
+        vector: impl Fn(Tensor<1>) -> Tensor<1>,
+    ) {
         match self {
             Slot::Matrix(tensor) => **tensor = matrix((**tensor).clone()),
             Slot::Vector(tensor) => **tensor = vector((**tensor).clone()),

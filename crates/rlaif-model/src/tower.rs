@@ -107,9 +107,8 @@ impl Tower {
         );
         let embedded = rlaif_ops::linear(flat, self.patch_embedding.clone(), None)
             .reshape([frames, patches, hidden]);
-        let class = self.class_embedding.clone().reshape([1, 1, hidden]).expand([
-            frames, 1, hidden,
-        ]);
+        let class =
+            self.class_embedding.clone().reshape([1, 1, hidden]).expand([frames, 1, hidden]);
         let x = Tensor::cat(vec![class, embedded], 1) // [F, 1 + P, hidden]
             + self.position_embedding.clone().reshape([1, patches + 1, hidden]);
         let tokens = patches + 1;
@@ -234,6 +233,15 @@ impl Projector {
     #[must_use]
     pub fn forward(&self, features: Tensor<2>) -> Tensor<2> {
         self.linear_2.forward(rlaif_ops::gelu(self.linear_1.forward(features)))
+    }
+}
+
+impl Projector {
+    /// Makes the output `factor * (output - centre)`. Without a bias the centre stays where it is.
+    pub fn standardise(&mut self, centre: Tensor<1>, factor: f64) {
+        let last = &mut self.linear_2;
+        last.weight = last.weight.clone() * factor;
+        last.bias = last.bias.take().map(|bias| (bias - centre) * factor);
     }
 }
 

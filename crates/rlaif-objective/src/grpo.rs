@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Source: Shao et al. 2024 (GRPO), arXiv:2402.03300, Eq. 3, for the surrogate and its KL term;
-//! separate bounds ε_low and ε_high: Yu et al. 2025 (DAPO), arXiv:2503.14476, Eq. 10; rank
+//! separate bounds `ε_low` and `ε_high`: Yu et al. 2025 (DAPO), arXiv:2503.14476, Eq. 10; rank
 //! advantages and the entropy bonus: Oracle-RLAIF, arXiv:2510.02561. The advantages `A_t` are an
 //! input, the same for all tokens of a response, and so are the weights `w_t`
 //! ([`token_weights`](crate::token_weights)).
@@ -21,13 +21,13 @@ use crate::kl::k3;
 /// Bounds and weights of the objective. Names follow TRL.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GrpoKnobs {
-    /// ε_low: how far the ratio may fall.
+    /// `ε_low`: how far the ratio may fall.
     pub epsilon_low: f64,
-    /// ε_high: how far the ratio may rise.
+    /// `ε_high`: how far the ratio may rise.
     pub epsilon_high: f64,
     /// β of the `k3` term; 0 where the KL is exact and added apart, or off.
     pub beta: f64,
-    /// c_H of the entropy bonus.
+    /// `c_H` of the entropy bonus.
     pub entropy_coef: f64,
 }
 
@@ -55,9 +55,9 @@ pub struct GrpoOutput {
     pub loss: Tensor<1>,
     /// Sum of `KL_t`, plain device, `[1]`; absent without a reference.
     pub kl_sum: Option<Tensor<1>>,
-    /// Tokens with ρ below 1 - ε_low and a negative advantage: the clip removed their gradient.
+    /// Tokens with ρ below `1 - ε_low` and a negative advantage: the clip removed their gradient.
     pub clipped_low: Tensor<1>,
-    /// Tokens with ρ above 1 + ε_high and a positive advantage.
+    /// Tokens with ρ above `1 + ε_high` and a positive advantage.
     pub clipped_high: Tensor<1>,
 }
 
@@ -128,7 +128,7 @@ mod tests {
         }
     }
 
-    /// Two responses, A = (1, -1). Ratios: (1, e) and (e⁻¹); ε_low 0.2, ε_high 0.3; mean over
+    /// Two responses, A = (1, -1). Ratios: (1, e) and (e⁻¹); `ε_low` 0.2, `ε_high` 0.3; mean over
     /// three tokens. min(1, 1) = 1; min(e, 1.3) = 1.3; min(-0.3679, -0.8) = -0.8.
     /// loss = -(1 + 1.3 - 0.8) / 3 = -0.5.
     /// d loss / d log π = -A ρ / 3 where not clipped: -1/3 for the first token, 0 elsewhere.
@@ -155,7 +155,7 @@ mod tests {
         close(&host(gradient), &[-1.0 / 3.0, 0.0, 0.0]);
     }
 
-    /// On policy, zero advantages: only KL and entropy remain. log π = -1, log π_ref = -1.5:
+    /// On policy, zero advantages: only KL and entropy remain. log π = -1, `log π_ref` = -1.5:
     /// d = -0.5, k3 = e^-0.5 + 0.5 - 1 = 0.1065307; loss = 0.1 * 0.1065307 - 0.01 * 2.
     /// d k3 / d log π = 1 - e^d = 0.3934693.
     #[test]

@@ -67,11 +67,8 @@ pub fn exact_kl(input: &ExactKl<'_>) -> (Tensor<1>, f64) {
         let policy = log_probabilities(hidden.clone(), head.clone(), input.forbidden);
         let kl = (policy.clone().exp() * (policy - reference.autodiff())).sum_dim(1); // [len, 1]
         kl_sum += f64::from(kl.clone().inner().sum().into_scalar::<f32>());
-        let weights = Tensor::<1>::from_data(
-            &input.weights[start..start + len],
-            &kl.device(),
-        )
-        .reshape([len, 1]);
+        let weights = Tensor::<1>::from_data(&input.weights[start..start + len], &kl.device())
+            .reshape([len, 1]);
         let loss = (kl * weights).sum();
         weighted += f64::from(loss.clone().inner().into_scalar::<f32>());
         let gradients = loss.backward();
@@ -163,8 +160,7 @@ mod tests {
                 log_probabilities(ref_hidden.clone(), ref_head.clone(), &forbidden).autodiff();
             let kl = (policy.clone().exp() * (policy - reference)).sum_dim(1).reshape([5]);
             let sum = f64::from(kl.clone().inner().sum().into_scalar::<f32>());
-            let loss =
-                (kl * Tensor::<1>::from_data(weights.as_slice(), &device).autodiff()).sum();
+            let loss = (kl * Tensor::<1>::from_data(weights.as_slice(), &device).autodiff()).sum();
             let gradients = loss.backward();
             (
                 loss.inner().into_scalar::<f32>(),

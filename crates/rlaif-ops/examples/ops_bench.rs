@@ -64,6 +64,7 @@ fn line<T>(name: &str, work: f64, fused: impl FnMut() -> T, portable: impl FnMut
     );
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the graph ends with its loss")]
 fn backward(loss: Tensor<2>) -> Tensor<2> {
     let dims = loss.dims();
     let grads = loss.clone().sum().backward();
@@ -262,7 +263,7 @@ fn attention() {
 fn statistics() {
     let n = RESPONSES * LENGTH;
     let (hidden, head) = (random(n, HIDDEN), random(VOCABULARY, HIDDEN).mul_scalar(0.05));
-    let ids: Vec<i32> = (0..n).map(|i| (i * 7919 % VOCABULARY) as i32).collect();
+    let ids: Vec<i64> = (0..n).filter_map(|i| i64::try_from(i * 7919 % VOCABULARY).ok()).collect();
     let targets = Tensor::<1, Int>::from_data(TensorData::new(ids, [n]), &Device::flex());
     let forbidden = [3, 4];
     let flops = 2.0 * (n * HIDDEN * VOCABULARY) as f64;

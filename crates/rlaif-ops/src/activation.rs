@@ -11,6 +11,9 @@ use crate::portable;
 ///
 /// # Shapes
 /// - gate, up, output: `[tokens, features]`
+///
+/// # Panics
+/// Panics when the shapes do not fit together.
 #[must_use]
 pub fn swiglu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
     if !is_fused(&gate) {
@@ -61,7 +64,11 @@ mod tests {
                 |t| swiglu(t[0].clone(), t[1].clone()),
                 |t| portable::swiglu(t[0].clone(), t[1].clone()),
             );
-            check(&[x.clone()], |t| gelu(t[0].clone()), |t| portable::gelu(t[0].clone()));
+            check(
+                std::slice::from_ref(&x),
+                |t| gelu(t[0].clone()),
+                |t| portable::gelu(t[0].clone()),
+            );
             check(&[x], |t| quick_gelu(t[0].clone()), |t| portable::quick_gelu(t[0].clone()));
         }
     }

@@ -63,9 +63,7 @@ pub fn attention(
     let op = Attention { heads, spans: spans.to_vec(), causal };
     let (q, k, v) = (q.into_dispatch(), k.into_dispatch(), v.into_dispatch());
     Tensor::from_dispatch(match prefix {
-        Some((pk, pv)) => {
-            Dispatch::fused5(op, q, k, v, pk.into_dispatch(), pv.into_dispatch())
-        }
+        Some((pk, pv)) => Dispatch::fused5(op, q, k, v, pk.into_dispatch(), pv.into_dispatch()),
         None => Dispatch::fused3(op, q, k, v),
     })
 }
@@ -123,6 +121,16 @@ mod tests {
         Span { q, kv, prefix }
     }
 
+    type Op = fn(
+        Tensor<2>,
+        Tensor<2>,
+        Tensor<2>,
+        Option<(Tensor<2>, Tensor<2>)>,
+        Heads,
+        &[Span],
+        bool,
+    ) -> Tensor<2>;
+
     fn compare(
         heads: Heads,
         queries: usize,
@@ -141,15 +149,6 @@ mod tests {
             inputs.push(matrix(4, prefix, kv * dim).mul_scalar(2.0));
             inputs.push(matrix(5, prefix, kv * dim));
         }
-        type Op = fn(
-            Tensor<2>,
-            Tensor<2>,
-            Tensor<2>,
-            Option<(Tensor<2>, Tensor<2>)>,
-            Heads,
-            &[Span],
-            bool,
-        ) -> Tensor<2>;
         let run = |t: &[Tensor<2>], f: Op| {
             let shared = (t.len() > 3).then(|| (t[3].clone(), t[4].clone()));
             f(t[0].clone(), t[1].clone(), t[2].clone(), shared, heads, spans, causal)

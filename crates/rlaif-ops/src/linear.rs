@@ -23,6 +23,9 @@ pub struct Lora {
 /// # Shapes
 /// - x: `[tokens, in]`, weight: `[out, in]`, bias: `[out]`
 /// - output: `[tokens, out]`
+///
+/// # Panics
+/// Panics when the shapes do not fit together.
 #[must_use]
 pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
     if !is_fused(&x) {
@@ -43,6 +46,9 @@ pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tenso
 /// # Shapes
 /// - x: `[tokens, in]`, weight: `[out, in]`, bias: `[out]`
 /// - output: `[tokens, out]`
+///
+/// # Panics
+/// Panics when the shapes do not fit together.
 #[must_use]
 pub fn lora_linear(
     x: Tensor<2>,
@@ -56,6 +62,7 @@ pub fn lora_linear(
     check(&x, &weight, bias.as_ref());
     assert_eq!(lora.a.dims()[1], x.dims()[1], "lora_linear: width of x and A");
     assert_eq!(lora.b.dims(), [weight.dims()[0], lora.a.dims()[0]], "lora_linear: shape of B");
+    #[expect(clippy::cast_possible_truncation, reason = "kernels compute in f32")]
     let op = LoraLinear { scale: lora.scale as f32 };
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
     let (a, b) = (lora.a.clone().into_dispatch(), lora.b.clone().into_dispatch());

@@ -11,6 +11,9 @@ use crate::portable;
 ///
 /// # Shapes
 /// - x, output: `[tokens, features]`, weight: `[features]`
+///
+/// # Panics
+/// Panics when the shapes do not fit together.
 #[must_use]
 pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f64) -> Tensor<2> {
     if !is_fused(&x) {
@@ -26,6 +29,9 @@ pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f64) -> Tensor<2> {
 ///
 /// # Shapes
 /// - x, output: `[tokens, features]`, weight, bias: `[features]`
+///
+/// # Panics
+/// Panics when the shapes do not fit together.
 #[must_use]
 pub fn layer_norm(x: Tensor<2>, weight: Tensor<1>, bias: Tensor<1>, eps: f64) -> Tensor<2> {
     if !is_fused(&x) {

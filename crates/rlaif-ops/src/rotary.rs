@@ -15,6 +15,9 @@ use crate::portable;
 /// # Shapes
 /// - x, output: `[tokens, heads · dim]`
 /// - cos, sin: `[tokens, dim / 2]`, one row per token
+///
+/// # Panics
+/// Panics when the shapes do not fit together.
 #[must_use]
 pub fn rotary(x: Tensor<2>, cos: Tensor<2>, sin: Tensor<2>, heads: usize) -> Tensor<2> {
     if !is_fused(&x) {

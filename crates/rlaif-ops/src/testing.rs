@@ -103,6 +103,7 @@ fn finite_difference(
     // Along the gradient itself, mixed with noise, so that the derivative is far from zero.
     let norm = grad.iter().map(|g| f64::from(g * g)).sum::<f64>().sqrt().max(1e-12);
     let unit = 1.0 / ((rows * cols) as f64).sqrt();
+    #[expect(clippy::cast_possible_truncation, reason = "tensors hold f32")]
     let direction: Vec<f32> = grad
         .iter()
         .zip(noise(7 + i as u64, rows * cols))

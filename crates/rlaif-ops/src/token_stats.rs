@@ -79,7 +79,8 @@ fn fused_or_portable(
     assert!(targets.iter().all(|id| *id < vocabulary), "token_stats: a target is no token");
     let forbidden: Vec<usize> = forbidden.iter().map(|id| *id as usize).collect();
     let op = flex::TokenStats { targets, forbidden, entropy_grad };
-    let both: Tensor<2> = Tensor::from_dispatch(Dispatch::fused2(op, hidden.into_dispatch(), head.into_dispatch()));
+    let both: Tensor<2> =
+        Tensor::from_dispatch(Dispatch::fused2(op, hidden.into_dispatch(), head.into_dispatch()));
     TokenStats {
         logprobs: both.clone().narrow(1, 0, 1).reshape([n]),
         entropy: both.narrow(1, 1, 1).reshape([n]),
@@ -115,10 +116,12 @@ mod tests {
     #[test]
     fn matches_the_portable_form() {
         for (rows, width, vocabulary) in [(3, 5, 11), (17, 24, 9001)] {
-            let ids: Vec<i64> =
-                (0..rows).map(|i| (i * 7919 % (vocabulary - 6) + 3) as i64).collect();
+            let last = u32::try_from(vocabulary).unwrap() - 1;
+            let ids: Vec<i64> = (0..i64::try_from(rows).unwrap())
+                .map(|i| i * 7919 % (i64::from(last) - 5) + 3)
+                .collect();
             let inputs = [matrix(1, rows, width).mul_scalar(3.0), matrix(2, vocabulary, width)];
-            for forbidden in [&[][..], &[0, 2, vocabulary as u32 - 1]] {
+            for forbidden in [&[][..], &[0, 2, last]] {
                 check(
                     &inputs,
                     |t| both(token_stats(t[0].clone(), t[1].clone(), targets(&ids), forbidden)),
@@ -147,12 +150,12 @@ mod tests {
     #[test]
     fn agrees_with_the_rows_of_log_softmax() {
         let (hidden, head) = (matrix(1, 4, 6), matrix(2, 50, 6));
-        let ids = [3, 49, 0, 17];
+        let ids = [3_u8, 49, 0, 17];
         let forbidden = [5, 40];
         let rows = log_softmax_rows(hidden.clone().matmul(head.clone().transpose()), &forbidden);
         let rows = numbers(&rows);
-        let stats = token_stats(hidden, head, targets(&ids), &forbidden);
-        let want: Vec<f32> = (0..4).map(|i| rows[i * 50 + ids[i] as usize]).collect();
+        let stats = token_stats(hidden, head, targets(&ids.map(i64::from)), &forbidden);
+        let want: Vec<f32> = (0..4).map(|i| rows[i * 50 + usize::from(ids[i])]).collect();
         assert!(distance(&numbers(&stats.logprobs), &want) < 1e-5);
         for row in rows.chunks_exact(50) {
             assert!(row[5] == f32::NEG_INFINITY && row[40] == f32::NEG_INFINITY);
@@ -164,7 +167,7 @@ mod tests {
     fn a_forbidden_target_has_no_probability_and_no_gradient() {
         let (hidden, head) = (matrix(1, 2, 6).autodiff().require_grad(), matrix(2, 50, 6));
         let stats = token_stats(hidden.clone(), head, targets(&[5, 7]), &[5]);
-        assert_eq!(numbers(&stats.logprobs)[0], f32::NEG_INFINITY);
+        assert!(numbers(&stats.logprobs)[0] == f32::NEG_INFINITY);
         let grads = stats.logprobs.sum().backward();
         let grad = numbers(&hidden.grad(&grads).unwrap());
         assert!(grad[..6].iter().all(|g| *g == 0.0), "{grad:?}");

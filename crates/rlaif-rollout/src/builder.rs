@@ -101,10 +101,8 @@ impl PromptBuilder {
     pub fn pixels(&self, video: &VideoRef) -> Result<Pixels, PromptError> {
         match video {
             VideoRef::World(address) => {
-                let clip = (self.world)(address).map_err(|reason| PromptError::World {
-                    address: address.clone(),
-                    reason,
-                })?;
+                let clip = (self.world)(address)
+                    .map_err(|reason| PromptError::World { address: address.clone(), reason })?;
                 Ok(self.preprocessor.apply(&self.resample(clip)?)?)
             }
             file => Ok(self.loader.load_pixels(file, &self.sampling, &self.preprocessor)?),
@@ -118,21 +116,17 @@ impl PromptBuilder {
     /// Fails on a clip that cannot be read or text that cannot be encoded.
     pub fn prompt(&self, model: &Vlm, example: &Example) -> Result<PromptInput, PromptError> {
         let features = self.features(model, &example.video)?;
-        self.with_visual(model, example.prompt(), Visual::Features(features))
+        self.prompt_about(model, example.prompt(), Visual::Features(features))
     }
 
-    /// A prompt with the frames themselves, for a tower that is trained.
+    /// The frames themselves, for a tower that is trained.
     ///
     /// # Errors
     ///
-    /// As [`prompt`](Self::prompt).
-    pub fn prompt_with_pixels(
-        &self,
-        model: &Vlm,
-        example: &Example,
-    ) -> Result<PromptInput, PromptError> {
-        let pixels = self.checked(model, self.pixels(&example.video)?)?;
-        self.with_visual(model, example.prompt(), Visual::Pixels(Arc::new(pixels)))
+    /// Fails on a clip that cannot be read, or whose frames do not fit the tower.
+    pub fn frames(&self, model: &Vlm, video: &VideoRef) -> Result<Visual, PromptError> {
+        let pixels = Self::checked(model, self.pixels(video)?)?;
+        Ok(Visual::Pixels(Arc::new(pixels)))
     }
 
     /// Token ids of an answer with its end token.
@@ -166,7 +160,7 @@ impl PromptBuilder {
                 Some(pixels) => pixels,
                 None => self.pixels(video)?,
             };
-            let pixels = self.checked(model, pixels)?;
+            let pixels = Self::checked(model, pixels)?;
             let values = model.visual_features(&pixels);
             let (frames, patches) = (pixels.frames, model.tower.patches());
             let hidden = values.len() / (frames * patches).max(1);
@@ -174,7 +168,12 @@ impl PromptBuilder {
         })
     }
 
-    fn with_visual(
+    /// A prompt about a clip that was read before: the way to ask many questions about one.
+    ///
+    /// # Errors
+    ///
+    /// Fails on text that cannot be encoded, and a prompt that does not fit the model.
+    pub fn prompt_about(
         &self,
         model: &Vlm,
         messages: &[Message],
@@ -190,7 +189,7 @@ impl PromptBuilder {
         Ok(PromptInput { ids: tokens.ids, visual: Some((tokens.visual, visual)) })
     }
 
-    fn checked(&self, model: &Vlm, pixels: Pixels) -> Result<Pixels, PromptError> {
+    fn checked(model: &Vlm, pixels: Pixels) -> Result<Pixels, PromptError> {
         let expected = model.config.vision.image_size;
         if (pixels.height, pixels.width) == (expected, expected) {
             return Ok(pixels);

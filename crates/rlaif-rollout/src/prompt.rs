@@ -51,6 +51,10 @@ pub fn encode(model: &Vlm, prompts: &[&PromptInput]) -> Prefix {
 }
 
 /// Token embeddings of packed prompts with the visual tokens in place, `[Σ P, hidden]`.
+///
+/// # Panics
+///
+/// Panics when a clip does not fill its placeholders.
 #[must_use]
 pub fn embed(model: &Vlm, prompts: &[&PromptInput]) -> Tensor<2> {
     let ids: Vec<u32> = prompts.iter().flat_map(|prompt| prompt.ids.iter().copied()).collect();

@@ -10,11 +10,7 @@ use rlaif_ops::TokenStats;
 ///
 /// `responses` are pairs of a prompt's index in the prefix and token ids; none may be empty.
 #[must_use]
-pub fn response_hidden(
-    model: &Vlm,
-    prefix: &Prefix,
-    responses: &[(usize, &[u32])],
-) -> Tensor<2> {
+pub fn response_hidden(model: &Vlm, prefix: &Prefix, responses: &[(usize, &[u32])]) -> Tensor<2> {
     let prompts = prefix.lens.len();
     let mut fed = Vec::new();
     let mut turns = Vec::new();

@@ -224,10 +224,7 @@ pub struct Update {
 /// End tokens and forbidden tokens of a tokenizer.
 #[must_use]
 pub fn vocabulary(tokenizer: &ChatTokenizer) -> Vocabulary {
-    Vocabulary {
-        eos: tokenizer.eos_ids().to_vec(),
-        forbidden: tokenizer.forbidden_ids().to_vec(),
-    }
+    Vocabulary { eos: tokenizer.eos_ids().to_vec(), forbidden: tokenizer.forbidden_ids().to_vec() }
 }
 
 /// True where the length limit cut the completion off.

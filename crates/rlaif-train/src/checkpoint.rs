@@ -170,8 +170,7 @@ pub(crate) fn same_seed(from: &Checkpoint, seed: u64) -> Result<(), TrainError> 
     if from.state.seed == seed {
         return Ok(());
     }
-    let reason =
-        format!("it was written with seed {}, the recipe says {seed}", from.state.seed);
+    let reason = format!("it was written with seed {}, the recipe says {seed}", from.state.seed);
     Err(bad(&from.path, reason))
 }
 
@@ -307,13 +306,8 @@ fn read_tensors(
         if view.dtype() != Dtype::F32 || view.shape().len() != 1 {
             return Err(bad(path, format!("`{name}` is not a flat list of f32")));
         }
-        let values: Vec<f32> = view
-            .data()
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .map(|bytes| f32::from_le_bytes(*bytes))
-            .collect();
+        let values: Vec<f32> =
+            view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
         let shape = [values.len()];
         out.insert(name, Tensor::from_data(TensorData::new(values, shape), device));
     }

@@ -44,7 +44,9 @@ pub struct SftConfig {
     pub max_steps: u64,
     /// Weights to train. Default `all`.
     pub trainable: Trainable,
-    /// Optimizer. Default learning rate 2e-5 (TRL's SFT).
+    /// Peak learning rate. Default 2e-5 (TRL's SFT).
+    pub learning_rate: f64,
+    /// Optimizer.
     pub optim: OptimConfig,
     /// Steps between checkpoints; 0 writes none before the end. Default 0.
     pub save_steps: u64,
@@ -61,7 +63,8 @@ impl Default for SftConfig {
             batch_size: 8,
             max_steps: 100,
             trainable: Trainable::default(),
-            optim: OptimConfig { learning_rate: 2e-5, ..OptimConfig::default() },
+            learning_rate: 2e-5,
+            optim: OptimConfig::default(),
             save_steps: 0,
             save_total_limit: 2,
             seed: 42,
@@ -130,7 +133,9 @@ pub struct GrpoConfig {
     pub reuse_prefill: bool,
     /// Weights to train. Default `all`.
     pub trainable: Trainable,
-    /// Optimizer. Default learning rate 1e-6 (TRL's GRPO).
+    /// Peak learning rate. Default 1e-6 (TRL's GRPO).
+    pub learning_rate: f64,
+    /// Optimizer.
     pub optim: OptimConfig,
     /// Sampling of completions.
     pub sampling: SamplingParams,
@@ -163,7 +168,8 @@ impl Default for GrpoConfig {
             refresh_reference: RefreshReference::default(),
             reuse_prefill: true,
             trainable: Trainable::default(),
-            optim: OptimConfig { learning_rate: 1e-6, ..OptimConfig::default() },
+            learning_rate: 1e-6,
+            optim: OptimConfig::default(),
             sampling: SamplingParams::default(),
             save_steps: 0,
             save_total_limit: 2,
@@ -205,7 +211,7 @@ impl GrpoConfig {
         range("sampling.temperature", temperature, temperature > 0.0, "above 0 in training")?;
         let top_p = self.sampling.top_p;
         range("sampling.top_p", top_p, top_p > 0.0 && top_p <= 1.0, "in (0, 1]")?;
-        let rate = self.optim.learning_rate;
-        range("optim.learning_rate", rate, rate > 0.0, "above 0")
+        let rate = self.learning_rate;
+        range("learning_rate", rate, rate > 0.0, "above 0")
     }
 }

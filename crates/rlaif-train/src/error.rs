@@ -33,7 +33,7 @@ pub enum TrainError {
     },
     /// The loss or a gradient is not a number.
     #[error(
-        "step {step}: the {what} is not finite; lower `optim.learning_rate`, or resume from an \
+        "step {step}: the {what} is not finite; lower `learning_rate`, or resume from an \
          earlier checkpoint"
     )]
     NotFinite {

@@ -55,9 +55,9 @@ pub type Prompts<'a> = dyn Fn(usize) -> Result<Arc<Prompted>, TrainError> + 'a;
 
 /// The state of a `GRPO_rank` run.
 pub struct Grpo {
-    /// The policy π_θ.
+    /// The policy `π_θ`.
     pub policy: Vlm,
-    /// The reference π_ref.
+    /// The reference `π_ref`.
     pub reference: Vlm,
     /// Optimizer state.
     pub optimizer: AdamW,
@@ -143,7 +143,8 @@ impl Grpo {
             }
             (run.listen)(Event::Step { step: self.step, total, metrics: &metrics });
             let stopping = run.control.stopping() && self.step < total;
-            let due = self.config.save_steps > 0 && self.step % self.config.save_steps == 0;
+            let due =
+                self.config.save_steps > 0 && self.step.is_multiple_of(self.config.save_steps);
             if let (Some(folder), true) = (&run.folder, stopping || due) {
                 let path = self.save(folder, save)?;
                 (run.listen)(Event::Saved { path: &path });
@@ -161,8 +162,7 @@ impl Grpo {
         save: &SaveModel<'_>,
     ) -> Result<std::path::PathBuf, TrainError> {
         let trains = |name: &str| self.config.trainable.trains(name);
-        let state =
-            State { step: self.step, seed: self.config.seed, reference: self.refreshed };
+        let state = State { step: self.step, seed: self.config.seed, reference: self.refreshed };
         let reference = self.refreshed.then_some(&self.reference);
         let path = checkpoint::write(
             folder,
@@ -188,8 +188,7 @@ impl Grpo {
         let mut clock = Clock::default();
         let total = self.config.max_steps;
         let step = self.step + 1;
-        let mut phase =
-            |name| (run.listen)(Event::Phase { step, total, name });
+        let mut phase = |name| (run.listen)(Event::Phase { step, total, name });
         self.refresh_reference(len);
 
         phase("rollout");
@@ -228,8 +227,8 @@ impl Grpo {
         let mut metrics = Metrics::new();
         for iteration in 0..self.config.num_iterations {
             let current = tracked.take().unwrap_or_else(|| self.tracked());
-            let update = clock
-                .time("update", || self.update(&mut batches, &current, &plan, iteration))?;
+            let update =
+                clock.time("update", || self.update(&mut batches, &current, &plan, iteration))?;
             update.report(&mut metrics, self.config.num_iterations);
         }
 
@@ -239,7 +238,7 @@ impl Grpo {
         let seconds = started.elapsed().as_secs_f64();
         metrics.insert("step_time".to_owned(), seconds);
         clock.report(&mut metrics);
-        self.speed(&groups, &clock, &mut metrics);
+        Self::speed(&groups, &clock, &mut metrics);
         self.utilisation(&batches, seconds, &mut metrics);
         let examples = batches.iter().flat_map(Batch::examples);
         let records = examples
@@ -364,7 +363,7 @@ impl Grpo {
         if !sum.grad_norm.is_finite() {
             return Err(TrainError::NotFinite { step, what: "gradient norm" });
         }
-        sum.learning_rate = config.optim.learning_rate
+        sum.learning_rate = config.learning_rate
             * config.optim.lr_scheduler_type.factor(
                 self.step,
                 config.max_steps,
@@ -374,7 +373,7 @@ impl Grpo {
         Ok(sum)
     }
 
-    fn speed(&self, groups: &[Group], clock: &Clock, metrics: &mut Metrics) {
+    fn speed(groups: &[Group], clock: &Clock, metrics: &mut Metrics) {
         let sampled: usize =
             groups.iter().flat_map(|g| &g.completions).map(|c| c.token_ids.len()).sum();
         let prompt: usize = groups.iter().map(|group| group.prompt_tokens).sum();
@@ -414,7 +413,7 @@ impl Grpo {
 }
 
 /// The shapes of a batch's groups.
-fn shapes<'b>(batch: &'b Batch, patches: usize) -> impl Iterator<Item = GroupShape> + 'b {
+fn shapes(batch: &Batch, patches: usize) -> impl Iterator<Item = GroupShape> {
     batch.prompts.iter().zip(&batch.groups).map(move |(prompt, group)| GroupShape {
         prompt: group.prompt_tokens,
         patches: prompt.input.visual.as_ref().map_or(0, |(_, clip)| clip.frames() * patches),
@@ -450,16 +449,15 @@ impl Plan {
         for (group, advantage) in groups.iter().zip(advantages) {
             let at = flat.len();
             let end = at + group.completions.len();
-            match advantage {
+            if let Some(values) = advantage {
                 #[expect(clippy::cast_possible_truncation, reason = "tensors hold f32")]
-                Some(values) => flat.extend(values.iter().map(|a| *a as f32)),
-                None => {
-                    for (weight, part) in weights[at..end].iter_mut().zip(&parts[at..end]) {
-                        skipped += share(weight, part);
-                        *weight = 0.0;
-                    }
-                    flat.resize(end, 0.0);
+                flat.extend(values.iter().map(|a| *a as f32));
+            } else {
+                for (weight, part) in weights[at..end].iter_mut().zip(&parts[at..end]) {
+                    skipped += share(weight, part);
+                    *weight = 0.0;
                 }
+                flat.resize(end, 0.0);
             }
         }
         let skipped_weight = if whole > 0.0 { skipped / whole } else { 0.0 };

@@ -37,8 +37,7 @@ pub fn append(path: &Path, step: u64, metrics: &Metrics) -> Result<(), TrainErro
     }
     let record = Record { step, metrics };
     let line = serde_json::to_string(&record).map_err(|e| at(path)(e.into()))? + "\n";
-    let mut file =
-        fs::OpenOptions::new().create(true).append(true).open(path).map_err(at(path))?;
+    let mut file = fs::OpenOptions::new().create(true).append(true).open(path).map_err(at(path))?;
     file.write_all(line.as_bytes()).map_err(at(path))
 }
 

@@ -1,4 +1,4 @@
-//! AdamW over named parameters, and clipping by the global norm.
+//! `AdamW` over named parameters, and clipping by the global norm.
 //!
 //! ```text
 //! m ← β₁ m + (1 - β₁) g          v ← β₂ v + (1 - β₂) g²
@@ -15,12 +15,11 @@ use burn::tensor::Tensor;
 use rlaif_model::{Gradients, Parameters};
 use serde::{Deserialize, Serialize};
 
-/// Knobs of the optimizer. Names and defaults follow `transformers.TrainingArguments`.
+/// Knobs of the optimizer but its learning rate, whose default is each method's own. Names and
+/// defaults follow `transformers.TrainingArguments`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptimConfig {
-    /// Peak learning rate. Default 1e-5.
-    pub learning_rate: f64,
     /// λ, applied to matrices only. Default 0.
     pub weight_decay: f64,
     /// β₁. Default 0.9.
@@ -40,7 +39,6 @@ pub struct OptimConfig {
 impl Default for OptimConfig {
     fn default() -> Self {
         OptimConfig {
-            learning_rate: 1e-5,
             weight_decay: 0.0,
             adam_beta1: 0.9,
             adam_beta2: 0.999,
@@ -86,10 +84,10 @@ impl AdamW {
         let correction2 = (1.0 - beta2.powf(t)).sqrt();
         model.walk("", &mut |name, mut slot| {
             let Some(g) = gradients.get(name) else { return };
-            let previous = self.moments.remove(name).unwrap_or_else(|| Moments {
-                m: g.zeros_like(),
-                v: g.zeros_like(),
-            });
+            let previous = self
+                .moments
+                .remove(name)
+                .unwrap_or_else(|| Moments { m: g.zeros_like(), v: g.zeros_like() });
             let m = previous.m * beta1 + g.clone() * (1.0 - beta1);
             let v = previous.v * beta2 + g.clone() * g.clone() * (1.0 - beta2);
             let denominator = v.clone().sqrt() / correction2 + config.adam_epsilon;
@@ -159,8 +157,7 @@ mod tests {
     #[test]
     fn two_steps_match_a_hand_calculation() {
         let device = Device::flex();
-        let mut model =
-            RmsNorm { weight: Tensor::from_data([1.0_f32, -2.0], &device), eps: 1e-5 };
+        let mut model = RmsNorm { weight: Tensor::from_data([1.0_f32, -2.0], &device), eps: 1e-5 };
         let mut optimizer = AdamW::default();
         let config = OptimConfig::default();
         let step = |optimizer: &mut AdamW, model: &mut RmsNorm, g: [f32; 2]| {

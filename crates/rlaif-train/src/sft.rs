@@ -104,7 +104,8 @@ impl Sft {
             }
             (run.listen)(Event::Step { step: self.step, total, metrics: &metrics });
             let stopping = run.control.stopping() && self.step < total;
-            let due = self.config.save_steps > 0 && self.step % self.config.save_steps == 0;
+            let due =
+                self.config.save_steps > 0 && self.step.is_multiple_of(self.config.save_steps);
             if let (Some(folder), true) = (&run.folder, stopping || due) {
                 let trains = |name: &str| self.config.trainable.trains(name);
                 let path = checkpoint::write(
@@ -145,8 +146,7 @@ impl Sft {
         if !loss_value.is_finite() {
             return Err(TrainError::NotFinite { step: self.step + 1, what: "loss" });
         }
-        let mut gradients =
-            clock.time("backward", || tracked.gradients(&loss.backward()));
+        let mut gradients = clock.time("backward", || tracked.gradients(&loss.backward()));
         drop(tracked);
         let norm = clock.time("optimizer", || {
             optim::clip_global_norm(&mut gradients, config.optim.max_grad_norm)
@@ -154,7 +154,7 @@ impl Sft {
         if !norm.is_finite() {
             return Err(TrainError::NotFinite { step: self.step + 1, what: "gradient norm" });
         }
-        let learning_rate = config.optim.learning_rate
+        let learning_rate = config.learning_rate
             * config.optim.lr_scheduler_type.factor(
                 self.step,
                 config.max_steps,

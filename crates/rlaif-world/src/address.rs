@@ -4,6 +4,7 @@
 //! test/3                       clip 3 of the test split, default settings
 //! test/3@7                     the same place in the world of seed 7
 //! test/3@7,frames=16,size=64   with other settings
+//! test/3@max_objects=1         with a single object
 //! ```
 
 use crate::{Split, WorldConfig, WorldError};
@@ -30,6 +31,9 @@ pub fn address(config: &WorldConfig, split: Split, index: u64) -> String {
     }
     if config.size != usual.size {
         settings.push(format!("size={}", config.size));
+    }
+    if config.max_objects != usual.max_objects {
+        settings.push(format!("max_objects={}", config.max_objects));
     }
     let at = if settings.is_empty() { "" } else { "@" };
     format!("{split}/{index}{at}{}", settings.join(","))
@@ -62,8 +66,9 @@ pub fn parse_address(address: &str) -> Result<(WorldConfig, Split, u64), WorldEr
             "seed" => config.seed = value,
             "frames" => config.frames = usize::try_from(value).unwrap_or(usize::MAX),
             "size" => config.size = u32::try_from(value).unwrap_or(u32::MAX),
+            "max_objects" => config.max_objects = usize::try_from(value).unwrap_or(usize::MAX),
             _ => {
-                let known = "`seed`, `frames` and `size`";
+                let known = "`seed`, `frames`, `size` and `max_objects`";
                 return Err(wrong(format!("`{field}` is no setting; there are {known}")));
             }
         }
@@ -103,9 +108,9 @@ mod tests {
         #[test]
         fn addresses_read_back(
             seed in 0..3_u64, frames in 4..20_usize, size in 16..40_u32, index: u64,
-            split in proptest::sample::select(&Split::ALL[..]),
+            max_objects in 1..4_usize, split in proptest::sample::select(&Split::ALL[..]),
         ) {
-            let config = WorldConfig { seed, frames, size };
+            let config = WorldConfig { seed, frames, size, max_objects };
             let text = address(&config, split, index);
             prop_assert_eq!(parse_address(&text).unwrap(), (config, split, index));
         }

@@ -23,6 +23,9 @@ const MIN_SIZE: u32 = 16;
 const MAX_FRAMES: usize = 1024;
 const MAX_SIZE: u32 = 1024;
 
+/// Most objects that a clip ever shows.
+const MAX_OBJECTS: usize = 3;
+
 /// What a world is made of; with a [`Split`] and an index it names one clip.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -33,11 +36,14 @@ pub struct WorldConfig {
     pub frames: usize,
     /// Width and height of a frame in pixels, 16 to 1024; default 32.
     pub size: u32,
+    /// Most objects in a clip, 1 to 3; default 3. With one there is nothing to tell apart, and no
+    /// question that compares.
+    pub max_objects: usize,
 }
 
 impl Default for WorldConfig {
     fn default() -> Self {
-        WorldConfig { seed: 0, frames: 8, size: 32 }
+        WorldConfig { seed: 0, frames: 8, size: 32, max_objects: MAX_OBJECTS }
     }
 }
 
@@ -56,6 +62,10 @@ impl WorldConfig {
             let why = format!("{} pixels; set {MIN_SIZE} to {MAX_SIZE}", self.size);
             return Err(WorldError::Config { field: "size", why });
         }
+        if !(1..=MAX_OBJECTS).contains(&self.max_objects) {
+            let why = format!("{} objects; set 1 to {MAX_OBJECTS}", self.max_objects);
+            return Err(WorldError::Config { field: "max_objects", why });
+        }
         Ok(())
     }
 
@@ -65,6 +75,7 @@ impl WorldConfig {
             seed: self.seed,
             frames: self.frames.clamp(MIN_FRAMES, MAX_FRAMES),
             size: self.size.clamp(MIN_SIZE, MAX_SIZE),
+            max_objects: self.max_objects.clamp(1, MAX_OBJECTS),
         }
     }
 

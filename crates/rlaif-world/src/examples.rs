@@ -8,8 +8,9 @@ use crate::{Question, Split, WorldConfig, address, narrative, questions, scene};
 
 /// All rows of a clip: each question open-ended (`.../open`) and as multiple choice (`.../mc`).
 ///
-/// The last turn is the answer to imitate: the reference in words, or the letter of the right
-/// option. `meta` holds the clip's address (`world`) and the question's category (`question`), by
+/// The last turn is the answer to imitate, in words for both forms: options are shown with letters
+/// and answered by their text, which a small model learns long before it learns to say the letter
+/// that stands beside a text (Gu et al. 2024, OLMES, arXiv:2406.08446). `meta` holds the clip's address (`world`) and the question's category (`question`), by
 /// which [`truth_score`](crate::truth_score) finds the scene again.
 ///
 /// ```
@@ -17,7 +18,7 @@ use crate::{Question, Split, WorldConfig, address, narrative, questions, scene};
 ///
 /// let rows = examples(&WorldConfig::default(), Split::Test, 3);
 /// let choice = rows.iter().find(|row| row.choices.is_some());
-/// assert!(choice.is_some_and(|row| row.target().is_some_and(|answer| answer.len() == 1)));
+/// assert!(choice.is_some_and(|row| row.target() == row.reference));
 /// ```
 #[must_use]
 pub fn examples(config: &WorldConfig, split: Split, index: u64) -> Vec<Example> {
@@ -43,8 +44,7 @@ pub fn examples(config: &WorldConfig, split: Split, index: u64) -> Vec<Example> 
         rows.push(row("open", question.text.clone(), question.answer.clone()));
         let choices = choices(&question, place);
         let text = with_options(&question.text, &choices.options);
-        let answer = letter(place).to_string();
-        rows.push(Example { choices: Some(choices), ..row("mc", text, answer) });
+        rows.push(Example { choices: Some(choices), ..row("mc", text, question.answer.clone()) });
     }
     rows
 }
@@ -91,7 +91,7 @@ mod tests {
             assert_eq!(choices.options[choices.answer], mc.reference.clone().unwrap());
             let text = format!("{} A {} B ", open.question(), choices.options[0]);
             assert!(mc.question().starts_with(&text), "{}", mc.question());
-            assert!("ABCD".contains(&mc.target().unwrap()));
+            assert_eq!(mc.target(), mc.reference);
         }
     }
 
@@ -150,8 +150,11 @@ mod tests {
             for row in examples(&WorldConfig::default(), Split::Train, index) {
                 let form = if row.choices.is_some() { "mc" } else { "open" };
                 let category = format!("{}/{form}", row.category.clone().unwrap());
-                *answers.entry(category).or_default().entry(row.target().unwrap()).or_default() +=
-                    1;
+                let answer = match &row.choices {
+                    Some(choices) => letter(choices.answer).to_string(),
+                    None => row.target().unwrap(),
+                };
+                *answers.entry(category).or_default().entry(answer).or_default() += 1;
             }
         }
         assert_eq!(answers.len(), 2 * Category::ALL.len());

@@ -32,7 +32,7 @@ pub fn scene(config: &WorldConfig, split: Split, index: u64) -> Scene {
     let config = config.in_range();
     let mut rng = config.stream(split, index, "scene");
     let background = rng.random_range(8..=40);
-    let n_objects = weighted(&mut rng, &[(25, 1), (40, 2), (35, 3)]);
+    let n_objects = weighted(&mut rng, &[(25, 1), (40, 2), (35, 3)][..config.max_objects]);
     let mut shapes: Vec<Shape> = Shape::ALL.to_vec();
     shuffle(&mut rng, &mut shapes);
     let mut cast = Cast { split, frames: config.frames, objects: Vec::new() };
@@ -232,7 +232,7 @@ mod tests {
             seed in 0..4_u64, index: u64, split in any_split(),
             frames in 4_usize..20, size in 16_u32..100,
         ) {
-            let config = WorldConfig { seed, frames, size };
+            let config = WorldConfig { seed, frames, size, ..WorldConfig::default() };
             let scene = scene(&config, split, index);
             prop_assert!((1..=3).contains(&scene.objects.len()));
             let side = f64::from(size);
@@ -258,6 +258,15 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn no_clip_shows_more_objects_than_it_may() {
+        for max_objects in 1..=3 {
+            let config = WorldConfig { max_objects, ..WorldConfig::default() };
+            let most = (0..200).map(|i| scene(&config, Split::Test, i).objects.len()).max();
+            assert_eq!(most, Some(max_objects));
         }
     }
 

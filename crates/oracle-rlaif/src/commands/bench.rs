@@ -12,7 +12,6 @@ use rlaif_model::{LoraConfig, Vlm};
 use rlaif_oracle::{Cancel, Oracle, OracleError, OracleWorker, RankRequest, Verdict};
 use rlaif_rank::Ranking;
 use rlaif_rollout::{PromptInput, SamplingParams};
-use rlaif_train::optim::OptimConfig;
 use rlaif_train::{Event, Grpo, GrpoConfig, Metrics, Prompted, Run, Trainable};
 use serde::Serialize;
 
@@ -106,7 +105,7 @@ fn step(context: &Context, args: &StepArgs) -> Result<StepReport> {
         max_steps: steps + 1,
         reuse_prefill: args.reuse_prefill,
         trainable: Trainable::Lora(LoraConfig::default()),
-        optim: OptimConfig { learning_rate: 1e-5, ..OptimConfig::default() },
+        learning_rate: 1e-5,
         sampling: SamplingParams {
             max_completion_length: args.new,
             min_completion_length: args.new,

@@ -7,13 +7,13 @@ use anyhow::{Context as _, Result, bail};
 use oracle_rlaif::folder::Folder;
 use oracle_rlaif::recipe::Recipe;
 use oracle_rlaif::{folder, source};
-use rlaif_data::{Example, write_atomic};
+use rlaif_data::{Example, VideoRef, write_atomic};
 use rlaif_model::Vlm;
 use rlaif_oracle::{Cancel, OracleWorker};
-use rlaif_rollout::{PromptBuilder, PromptError};
+use rlaif_rollout::PromptError;
 use rlaif_train::checkpoint::{self, Checkpoint};
-use rlaif_train::{Event, Grpo, Prompted, Run, Sft, TrainError, Trainable};
-use rlaif_video::{BadClipPolicy, ClipCounts};
+use rlaif_train::{Event, Grpo, Prompted, Run, Sft, SftItem, TrainError, Trainable};
+use rlaif_video::BadClipPolicy;
 
 use super::Context;
 use super::progress::{Progress, say};
@@ -67,18 +67,27 @@ pub(super) fn sft(
     };
     let rows = source::rows(recipe.data.sft.as_ref().unwrap_or(&recipe.data.train))?;
     let builder = start.builder(&recipe.video, folder::world_clips(), 0)?;
-    let mut reading = Progress::start("reading clips", rows.len() as u64, context.quiet);
     let trainable = config.trainable.clone();
     let train_tower = trainable == Trainable::Everything;
-    let (items, counts) = source::sft_items(
-        &start.model,
-        &builder,
-        &rows,
-        train_tower,
-        recipe.video.on_bad_clip,
-        &mut |done| reading.at(done as u64, ""),
-    )?;
-    reading.done(&counts.to_string());
+    let read = |video: &VideoRef| {
+        if train_tower {
+            builder.frames(&start.model, video).map(drop)
+        } else {
+            builder.features(&start.model, video).map(drop)
+        }
+    };
+    let rows = readable(context, rows, recipe.video.on_bad_clip, &read)?;
+    let groups = source::by_video(&rows);
+    // Built anew each time: frames and features need not all be in memory together.
+    let item = |position: usize| -> Result<Arc<SftItem>, TrainError> {
+        let members: Vec<&Example> = groups[position].iter().map(|row| &rows[*row]).collect();
+        source::sft_item(&start.model, &builder, &members, train_tower)
+            .map(Arc::new)
+            .map_err(|error| TrainError::Prompt {
+                id: members.first().map(|row| row.id.clone()).unwrap_or_default(),
+                source: format!("{error:#}").into(),
+            })
+    };
 
     let vocabulary = rlaif_train::batch::vocabulary(&start.tokenizer);
     let total = config.max_steps;
@@ -100,7 +109,7 @@ pub(super) fn sft(
         listen: &mut listen,
     };
     let save = |model: &Vlm, path: &Path| start.save_checkpoint(model, &trainable, path);
-    let whole = sft.train(items.len(), &|i| Ok(items[i].clone()), &mut run, &save)?;
+    let whole = sft.train(groups.len(), &item, &mut run, &save)?;
     if !whole {
         bar.done("stopped");
         return Ok(None);
@@ -133,7 +142,8 @@ pub(super) fn grpo(
         folder::world_clips(),
         config.sampling.max_completion_length,
     )?;
-    let rows = readable(context, &builder, &start.model, rows, recipe.video.on_bad_clip)?;
+    let read = |video: &VideoRef| builder.features(&start.model, video).map(drop);
+    let rows = readable(context, rows, recipe.video.on_bad_clip, &read)?;
 
     let (total, trainable) = (config.max_steps, config.trainable.clone());
     let mut grpo = Grpo::new(start.model.clone(), config, start.tokenizer.clone(), oracle)?;
@@ -182,33 +192,16 @@ pub(super) fn grpo(
     Ok(Some(grpo.policy.merged()))
 }
 
-/// Reads every clip once before the run, so that a bad one is known now and not in the night:
-/// skipped and counted, or an error, as the recipe says. Features land in the cache.
+/// [`source::readable`] with its progress shown.
 fn readable(
     context: &Context,
-    builder: &PromptBuilder,
-    model: &Vlm,
     rows: Vec<Example>,
     policy: BadClipPolicy,
+    read: &dyn Fn(&VideoRef) -> Result<(), PromptError>,
 ) -> Result<Vec<Example>> {
     let mut bar = Progress::start("reading clips", rows.len() as u64, context.quiet);
-    let mut counts = ClipCounts::default();
-    let mut kept = Vec::with_capacity(rows.len());
-    for (row, example) in rows.into_iter().enumerate() {
-        let outcome = match builder.features(model, &example.video) {
-            Ok(features) => Ok(features),
-            Err(PromptError::Video(error)) => Err(error),
-            Err(other) => return Err(other).with_context(|| format!("row `{}`", example.id)),
-        };
-        let admitted = counts
-            .admit(policy, row, outcome)
-            .with_context(|| format!("row `{}`", example.id))?;
-        if admitted.is_some() {
-            kept.push(example);
-        }
-        bar.at(row as u64 + 1, "");
-    }
-    counts.check_any_loaded()?;
+    let (kept, counts) =
+        source::readable(rows, policy, read, &mut |done| bar.at(done as u64, ""))?;
     bar.done(&counts.to_string());
     Ok(kept)
 }

@@ -32,7 +32,7 @@ mod files;
 mod generation;
 mod peft;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod tokenizer;
 mod weights;
 

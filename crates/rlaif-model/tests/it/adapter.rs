@@ -1,10 +1,8 @@
 //! LoRA equal to PEFT: logits, loss and gradients of an adapter that PEFT wrote.
 
-use std::collections::BTreeSet;
-
 use burn::tensor::{Int, Tensor, activation};
-use rlaif_model::hf::{Adapter, VideoPooling, canonical_name};
-use rlaif_model::{Gradients, LoraConfig, Parameters, Vlm};
+use rlaif_model::hf::{VideoPooling, canonical_name};
+use rlaif_model::{Gradients, LoraConfig, Parameters, Vlm, attach_adapter};
 
 use crate::support::{
     F32_SUMS, FIXTURES, Golden, assert_close, fixture, host, logits, open, spliced,
@@ -17,25 +15,7 @@ const ANSWER: usize = 6;
 fn adapted(name: &str) -> Vlm {
     let mut model = open(name);
     model.config.video_pooling = VideoPooling::SpatialTemporal;
-    let adapter = Adapter::open(fixture(name).join("adapter")).expect("PEFT's adapter");
-    let config = LoraConfig {
-        r: adapter.config.r,
-        lora_alpha: adapter.config.lora_alpha,
-        target_modules: adapter.config.target_modules.clone(),
-    };
-    model.attach_lora(&config, 1);
-    let mut seen = BTreeSet::new();
-    model.walk("", &mut |name, mut slot| {
-        if name.contains(".lora_") {
-            let (shape, values) = adapter.weights.tensor(name).expect(name);
-            assert_eq!(slot.shape(), shape, "{name}");
-            let device = burn::tensor::Device::flex();
-            slot.set_flat(Tensor::from_data(values.as_slice(), &device));
-            seen.insert(name.to_owned());
-        }
-    });
-    let stored: BTreeSet<String> = adapter.weights.names().map(str::to_owned).collect();
-    assert_eq!(seen, stored, "every tensor of the adapter has its place, and every place one");
+    attach_adapter(&mut model, fixture(name).join("adapter")).expect("PEFT's adapter");
     model
 }
 

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
-use rlaif_model::hf::{ModelConfig, TextConfig, VisionConfig, Weights, expected_tensors, write_weights};
+use rlaif_model::hf::{
+    ModelConfig, TextConfig, VisionConfig, Weights, expected_tensors, write_weights,
+};
 use rlaif_model::{LoraConfig, Parameters, Vlm, load, save};
 
 use crate::support::{FIXTURES, fixture, host, open};
@@ -125,8 +127,8 @@ fn refusal(folder: &Path) -> String {
 fn all_missing_unknown_and_misshapen_tensors_are_named_at_once() {
     for name in FIXTURES {
         let folder = rewritten(name, |name, mut shape, mut values| match name {
-            "multi_modal_projector.linear_2.weight" => None,
-            "language_model.model.layers.1.mlp.up_proj.weight" => None,
+            "multi_modal_projector.linear_2.weight"
+            | "language_model.model.layers.1.mlp.up_proj.weight" => None,
             "language_model.model.layers.0.self_attn.k_proj.weight" => {
                 values.truncate(values.len() - shape[1]);
                 shape[0] -= 1;

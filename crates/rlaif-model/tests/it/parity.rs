@@ -47,7 +47,8 @@ fn clips_of_unlike_length_are_pooled_each_by_itself() {
         let features = model.tower_features(&golden.pixels());
         let patches = model.tower.patches();
         let short = features.clone().narrow(0, 0, 2 * patches);
-        let both = model.visual_tokens(Tensor::cat(vec![short.clone(), features.clone()], 0), &[2, 3]);
+        let both =
+            model.visual_tokens(Tensor::cat(vec![short.clone(), features.clone()], 0), &[2, 3]);
         let one_by_one = [model.visual_tokens(short, &[2]), model.visual_tokens(features, &[3])];
         let expected = host(&Tensor::cat(one_by_one.to_vec(), 0));
         // The same sums, tiled for another number of rows: a few roundings of values below 16.

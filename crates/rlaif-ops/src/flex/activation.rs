@@ -122,7 +122,7 @@ kernel! {
 kernel! {
     fn gelu_grad<'a>(x: &'a [f32], grad: &'a [f32], out: &'a mut [f32]) {
         /// `1 / √(2π)`, the height of the normal density.
-        const PEAK: f32 = 0.398_942_28;
+        const PEAK: f32 = 0.398_942_3;
         for ((out, x), dy) in out.iter_mut().zip(x).zip(grad) {
             let density = PEAK * exp::<FMA>(-0.5 * x * x);
             *out = dy * madd::<FMA>(*x, density, normal_cdf::<FMA>(*x));

@@ -80,8 +80,7 @@ pub(super) struct View<'a> {
 impl<'a> View<'a> {
     fn of(inputs: &'a [Buffer]) -> Self {
         let [q, k, v] = [0, 1, 2].map(|i| mat(&inputs[i]));
-        let prefix =
-            |i: usize| inputs.get(i).map_or_else(|| Mat::new(&[], 0, k.cols()), mat);
+        let prefix = |i: usize| inputs.get(i).map_or_else(|| Mat::new(&[], 0, k.cols()), mat);
         View { q, k, v, prefix_k: prefix(3), prefix_v: prefix(4) }
     }
 }
@@ -220,7 +219,13 @@ impl Work<'_> {
     }
 
     /// `out = p [prefix, own]` for weights `p` `[rows, width]`; `out` is `[rows, dim]`.
-    pub(super) fn combine(&self, p: &[f32], prefix: Mat<'_>, own: Mat<'_>, factor: f32) -> Vec<f32> {
+    pub(super) fn combine(
+        &self,
+        p: &[f32],
+        prefix: Mat<'_>,
+        own: Mat<'_>,
+        factor: f32,
+    ) -> Vec<f32> {
         let (dim, width, rows) = (self.heads.dim, self.block.width, self.rows());
         let shared = self.block.prefix.len();
         let mut out = vec![0.0; rows * dim];

@@ -65,9 +65,10 @@ impl Attention {
                 work.scatter(values, dim, &mut dq);
             }
             let columns = task.head * dim;
-            for (sums, [prefix, own]) in [(&parts.prefix[0], &parts.own[0]), (&parts.prefix[1], &parts.own[1])]
-                .into_iter()
-                .zip([[&mut dpk, &mut dk], [&mut dpv, &mut dv]])
+            for (sums, [prefix, own]) in
+                [(&parts.prefix[0], &parts.own[0]), (&parts.prefix[1], &parts.own[1])]
+                    .into_iter()
+                    .zip([[&mut dpk, &mut dk], [&mut dpv, &mut dv]])
             {
                 add_rows(prefix, sums.0, task.cluster.prefix.start, width, columns, dim);
                 add_rows(own, sums.1, task.cluster.own.start, width, columns, dim);

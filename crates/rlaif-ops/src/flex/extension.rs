@@ -18,6 +18,10 @@ use super::buffer::Buffer;
 /// This is the one place that decides between the fused and the portable form.
 pub(crate) fn is_fused<const D: usize>(x: &Tensor<D>) -> bool {
     let device = x.device();
+    #[allow(
+        clippy::match_wildcard_for_single_variants,
+        reason = "there are more variants with other backends"
+    )]
     let device = match device.as_dispatch() {
         DispatchDevice::Autodiff(device) => device,
         device => device,
@@ -97,7 +101,7 @@ macro_rules! methods {
 
 macro_rules! plain {
     ($op:ident, $inputs:expr) => {
-        untracked($op, $inputs)
+        untracked(&$op, $inputs)
     };
 }
 
@@ -115,11 +119,15 @@ impl<C: CheckpointStrategy> Fused for Autodiff<Flex, C> {
     methods!(tracked);
 }
 
-fn untracked<O: Operation<N>, const N: usize>(op: O, inputs: [Buffer; N]) -> Buffer {
+fn untracked<O: Operation<N>, const N: usize>(op: &O, inputs: [Buffer; N]) -> Buffer {
     op.forward(inputs, [false; N]).0
 }
 
 /// Runs the forward and, where an input is tracked, adds the backward to the graph.
+#[expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "the methods' type has no name that Burn promises"
+)]
 fn record<O: Operation<N>, C: CheckpointStrategy, const N: usize>(
     op: O,
     inputs: [FloatTensor<Autodiff<Flex, C>>; N],
@@ -132,7 +140,7 @@ fn record<O: Operation<N>, C: CheckpointStrategy, const N: usize>(
             let (output, saved) = op.forward(inputs, needs);
             prepared.finish((op, saved), output)
         }
-        OpsKind::UnTracked(prepared) => prepared.finish(untracked(op, inputs)),
+        OpsKind::UnTracked(prepared) => prepared.finish(untracked(&op, inputs)),
     }
 }
 

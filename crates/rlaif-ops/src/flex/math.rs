@@ -20,7 +20,7 @@ pub(crate) fn exp<const FMA: bool>(x: f32) -> f32 {
     let x = if x > 88.0 { 88.0 } else { x };
     let shifted = madd::<FMA>(x, std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
-    let r = madd::<FMA>(n, -0.693_359_375, x);
+    let r = madd::<FMA>(n, -0.693_359_4, x);
     let r = madd::<FMA>(n, 2.121_944_4e-4, r);
     let p = madd::<FMA>(1.987_569_2e-4, r, 1.398_199_9e-3);
     let p = madd::<FMA>(p, r, 8.333_452e-3);
@@ -45,14 +45,14 @@ pub(crate) fn normal_cdf<const FMA: bool>(x: f32) -> f32 {
     const FIT: [f32; 10] = [
         0.170_872_77,
         -0.822_152_23,
-        1.488_515_87,
-        -1.135_203_98,
+        1.488_515_9,
+        -1.135_204,
         0.278_868_07,
         -0.186_288_06,
         0.096_784_18,
         0.374_091_96,
-        1.000_023_68,
-        -1.265_512_23,
+        1.000_023_7,
+        -1.265_512_2,
     ];
     let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
     let t = 1.0 / madd::<FMA>(z, 0.5, 1.0);

@@ -69,6 +69,7 @@ impl Operation<3> for LayerNorm {
 }
 
 /// The forward; with a bias it also subtracts the mean.
+#[expect(clippy::cast_possible_truncation, reason = "kernels compute in f32")]
 fn normalise(x: &Buffer, weight: &Buffer, bias: Option<&Buffer>, eps: f64) -> Buffer {
     let [rows, cols] = size(x);
     let mut out = vec![0.0; rows * cols];
@@ -83,6 +84,7 @@ fn normalise(x: &Buffer, weight: &Buffer, bias: Option<&Buffer>, eps: f64) -> Bu
 
 /// The gradient of `x`, and the sums over rows that are the gradients of the weight and, for layer
 /// normalisation, of the bias behind it (empty unless `with_sums`).
+#[expect(clippy::cast_possible_truncation, reason = "kernels compute in f32")]
 fn gradients<const CENTRED: bool>(
     x: &Buffer,
     weight: &Buffer,
@@ -181,6 +183,7 @@ kernel! {
 }
 
 /// Sum of `a · b · c`.
+#[expect(clippy::inline_always, reason = "compiled inside the kernel that calls it")]
 #[inline(always)]
 fn triple<const FMA: bool, const L: usize>(a: &[f32], b: &[f32], c: &[f32]) -> f32 {
     let (a, a_rest) = a.as_chunks::<L>();

@@ -94,7 +94,12 @@ impl WithSimd for Part<'_, '_, '_> {
 impl Part<'_, '_, '_> {
     /// `N` weight rows against `B` rows of `x`.
     #[inline(always)]
-    fn block<S: Simd, const N: usize, const B: usize>(&mut self, simd: S, row: usize, first: usize) {
+    fn block<S: Simd, const N: usize, const B: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        first: usize,
+    ) {
         let mut xs: [(&[S::f32s], &[f32]); B] = [(&[], &[]); B];
         for (b, x) in xs.iter_mut().enumerate() {
             *x = S::as_simd_f32s(self.x.row(row + b));

@@ -75,30 +75,33 @@ impl Operation<2> for TokenStats {
             let part = mat(&head).block(start, len, 0, width);
             self.logits(mat(&hidden), part, start, tile);
             let targets = &self.targets;
-            tile.par_chunks_mut(len)
-                .zip(&mut rows)
-                .zip(&mut factors)
-                .zip(targets)
-                .for_each(|(((z, row), factor), target)| {
+            tile.par_chunks_mut(len).zip(&mut rows).zip(&mut factors).zip(targets).for_each(
+                |(((z, row), factor), target)| {
                     if let Some(z) = target.checked_sub(start).and_then(|i| z.get(i)) {
                         row.target = *z;
                     }
                     *factor = absorb(z, row);
-                });
+                },
+            );
             if means[0].is_empty() {
                 continue;
             }
             // What was summed so far moves to the new top; then this tile is added.
             if !weighted.is_empty() {
                 // `tile` holds exp(z - top); z comes back as its logarithm.
-                weighted[..n * len].par_chunks_mut(len).zip(tile.par_chunks(len)).zip(&rows)
+                weighted[..n * len]
+                    .par_chunks_mut(len)
+                    .zip(tile.par_chunks(len))
+                    .zip(&rows)
                     .for_each(|((out, e), row)| times_log(out, e, row.top));
             }
             let sources: [&[f32]; 2] = [tile, &weighted];
             for (mean, source) in means.iter_mut().zip(sources) {
                 if !mean.is_empty() {
                     for (row, factor) in mean.chunks_exact_mut(width).zip(&factors) {
-                        row.iter_mut().for_each(|x| *x *= factor);
+                        for x in row {
+                            *x *= factor;
+                        }
                     }
                     let source = Mat::new(&source[..n * len], n, len);
                     gemm(MatMut::new(mean, n, width), 1.0, source, part, 1.0, Threads::All);
@@ -117,7 +120,9 @@ impl Operation<2> for TokenStats {
         let means = keep.then(|| {
             let [mut first, mut second] = means;
             for (mean, row) in first.chunks_exact_mut(width).zip(&rows) {
-                mean.iter_mut().for_each(|x| *x /= row.sum);
+                for x in mean {
+                    *x /= row.sum;
+                }
             }
             let logs = second.chunks_exact_mut(width).zip(first.chunks_exact(width));
             for (((second, first), row), log_sum) in logs.zip(&rows).zip(&log_sums) {
@@ -142,7 +147,7 @@ impl Operation<2> for TokenStats {
             })
             .collect();
         match &saved.means {
-            Some(means) => [Some(self.from_means(&saved, means, &grads)), None],
+            Some(means) => [Some(self.by_means(&saved, means, &grads)), None],
             None => self.again(&saved, &grads, needs),
         }
     }
@@ -161,7 +166,7 @@ impl TokenStats {
     }
 
     /// `g (W_t - u) - g_H (w + H u)`.
-    fn from_means(&self, saved: &Saved, means: &[Vec<f32>; 2], grads: &[[f32; 2]]) -> Buffer {
+    fn by_means(&self, saved: &Saved, means: &[Vec<f32>; 2], grads: &[[f32; 2]]) -> Buffer {
         let [n, width] = size(&saved.hidden);
         let head = mat(&saved.head);
         let mut out = vec![0.0; n * width];
@@ -180,12 +185,7 @@ impl TokenStats {
     }
 
     /// Gradients by tiles, the logits computed once more.
-    fn again(
-        &self,
-        saved: &Saved,
-        grads: &[[f32; 2]],
-        needs: [bool; 2],
-    ) -> [Option<Buffer>; 2] {
+    fn again(&self, saved: &Saved, grads: &[[f32; 2]], needs: [bool; 2]) -> [Option<Buffer>; 2] {
         let ([n, width], [vocabulary, _]) = (size(&saved.hidden), size(&saved.head));
         let (hidden, head) = (mat(&saved.hidden), mat(&saved.head));
         let mut d_hidden = vec![0.0; n * width];

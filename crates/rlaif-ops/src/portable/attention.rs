@@ -10,6 +10,7 @@ use crate::{Heads, Span};
 /// Portable form of [`crate::attention`]. Holds the scores of one span at a time, all of them
 /// under autodiff.
 #[must_use]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of the fused form")]
 pub fn attention(
     q: Tensor<2>,
     k: Tensor<2>,

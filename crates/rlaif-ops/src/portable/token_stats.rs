@@ -14,6 +14,7 @@ const LOW: f32 = -1e30;
 /// Portable form of [`crate::token_stats`]. Without autodiff it holds one tile of logits; Burn's
 /// autodiff keeps every tile until the backward.
 #[must_use]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of the fused form")]
 pub fn token_stats(
     hidden: Tensor<2>,
     head: Tensor<2>,

@@ -115,6 +115,7 @@ impl<'a> MatMut<'a> {
 }
 
 /// `out = keep · out + factor · lhs rhs`. With `keep` 0 the old contents of `out` are not read.
+#[expect(clippy::needless_pass_by_value, reason = "a view to write is used up")]
 pub(crate) fn gemm(
     out: MatMut<'_>,
     keep: f32,

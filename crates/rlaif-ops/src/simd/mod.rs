@@ -69,7 +69,6 @@ macro_rules! kernel {
             impl<$($lifetime),*> $crate::simd::Kernel for Body<$($lifetime),*> {
                 type Output = $crate::simd::kernel!(@output $($output)?);
 
-                #[expect(clippy::inline_always, reason = "compiled inside each vector width")]
                 #[inline(always)]
                 fn run<const FMA: bool, const LANES: usize>(self) -> Self::Output {
                     let Self { $($argument),* } = self;

@@ -5,9 +5,7 @@ use rlaif_rollout::{
     PromptInput, SampleRequest, Sampled, SamplingParams, Vocabulary, encode, sample,
 };
 
-use crate::support::{
-    F32_SUMS, IMAGE, assert_close, host, model, prompts, requests, vocabulary,
-};
+use crate::support::{F32_SUMS, IMAGE, assert_close, host, model, prompts, requests, vocabulary};
 
 fn alone(
     model: &Vlm,

@@ -160,7 +160,8 @@ fn frames_and_their_features_give_the_same_and_a_trained_tower_gets_its_gradient
     let (mut seen, mut known) = (prompts(), prompts());
     for (index, frames) in [(0, 2), (1, 5), (3, 2)] {
         let pixels = pixels(frames);
-        let features = Features { shape: vec![frames, 4, 8], values: model.visual_features(&pixels) };
+        let features =
+            Features { shape: vec![frames, 4, 8], values: model.visual_features(&pixels) };
         let at = seen[index].visual.as_ref().expect("a clip").0.clone();
         seen[index].visual = Some((at.clone(), Visual::Pixels(Arc::new(pixels))));
         known[index].visual = Some((at, Visual::Features(Arc::new(features))));

@@ -40,8 +40,7 @@ fn the_samplers_log_probabilities_are_the_teacher_forced_ones() {
         let sampled = sample(&model, &prefix, &requests, &params, &vocabulary);
         let lens: Vec<usize> = sampled.iter().map(|one| one.token_ids.len()).collect();
         assert!(lens.iter().any(|len| *len >= 6), "{params:?}: too short to say much: {lens:?}");
-        let stats =
-            score(&model, &prefix, &responses(&requests, &sampled), &vocabulary.forbidden);
+        let stats = score(&model, &prefix, &responses(&requests, &sampled), &vocabulary.forbidden);
         let got: Vec<f32> = sampled.iter().flat_map(|one| one.logprobs.clone()).collect();
         assert_close(&got, &host(&stats.logprobs), F32_SUMS, &format!("{params:?}"));
     }

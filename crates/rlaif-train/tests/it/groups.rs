@@ -4,7 +4,7 @@ use rlaif_model::Vlm;
 use rlaif_train::completions::GroupRecord;
 use rlaif_train::{GrpoConfig, Metrics, TrainError};
 
-use crate::support::{ByTable, config, distance, grpo, model, run};
+use crate::support::{ByTable, config, distance, grpo, model, run, taste};
 
 /// Three prompts a step, one step; no KL, so that a group without advantage has no gradient.
 fn one_step(mask_truncated_completions: bool) -> GrpoConfig {
@@ -20,13 +20,11 @@ fn one_step(mask_truncated_completions: bool) -> GrpoConfig {
 
 /// Likes red, but on `row-1` does what it is told.
 fn oracle(on_row_1: f64) -> ByTable {
-    ByTable::new(move |request, text| {
-        if request.example.id == "row-1" {
-            on_row_1
-        } else {
-            text.split(' ').filter(|word| *word == "red").count() as f64
-        }
-    })
+    ByTable::new(
+        move |request, text| {
+            if request.example.id == "row-1" { on_row_1 } else { taste(text) }
+        },
+    )
 }
 
 fn step(config: &GrpoConfig, oracle: ByTable) -> (Vlm, Metrics, Vec<GroupRecord>) {
@@ -66,9 +64,9 @@ fn a_failed_group_leaves_the_gradient_of_the_others_as_it_is() {
         let part = tokens(&|record| record.id == "row-1") as f64 / tokens(&|_| true) as f64;
         assert!(part > 0.0 && part < 1.0, "{part}");
         assert!((metrics["oracle/skipped_weight"] - part).abs() < 1e-6);
-        assert_eq!(metrics["oracle/failures"], 1.0);
-        assert_eq!(tied_metrics["oracle/skipped_weight"], 0.0);
-        assert_eq!(tied_metrics["oracle/failures"], 0.0);
+        assert!((metrics["oracle/failures"] - 1.0).abs() < 1e-9);
+        assert!(tied_metrics["oracle/skipped_weight"].abs() < 1e-9);
+        assert!(tied_metrics["oracle/failures"].abs() < 1e-9);
 
         for record in &records {
             let failed = record.id == "row-1";

@@ -5,7 +5,9 @@ use std::path::Path;
 use rlaif_model::LoraConfig;
 use rlaif_train::metrics::{measures_time, truncate_after};
 use rlaif_train::optim::OptimConfig;
-use rlaif_train::{Grpo, GrpoConfig, KlEstimator, Metrics, RefreshReference, Trainable, checkpoint};
+use rlaif_train::{
+    Grpo, GrpoConfig, KlEstimator, Metrics, RefreshReference, Trainable, checkpoint,
+};
 
 use crate::support::{ByTable, bits, config, distance, grpo, host, model, run, timeless};
 

@@ -37,7 +37,7 @@ fn config() -> SftConfig {
     SftConfig {
         batch_size: 2,
         max_steps: 6,
-        optim: OptimConfig { learning_rate: 1e-2, ..OptimConfig::default() },
+        learning_rate: 1e-2,
         save_steps: 2,
         ..SftConfig::default()
     }
@@ -101,7 +101,7 @@ fn the_first_loss_is_the_mean_likelihood_of_the_answers_and_it_falls() {
     // A mean over some twenty f32 log-probabilities.
     assert!((metrics[0]["loss"] - expected).abs() < 1e-5, "{} {expected}", metrics[0]["loss"]);
     // Answer tokens with their ends: 3 + 2, 3 + 2, 2 + 3 of three kinds of clips, five clips.
-    assert_eq!(metrics[0]["num_tokens"], 25.0);
+    assert!((metrics[0]["num_tokens"] - 25.0).abs() < 1e-9);
     assert!(metrics[29]["loss"] < 0.3 * metrics[0]["loss"], "{}", metrics[29]["loss"]);
     for name in ["loss", "entropy", "grad_norm", "learning_rate", "num_tokens", "step_time"] {
         assert!(metrics.iter().all(|step| step[name].is_finite()), "{name}");
@@ -116,10 +116,9 @@ fn a_shared_beginning_trains_as_its_conversations_one_by_one() {
     let apart: Vec<Arc<SftItem>> = shared
         .iter()
         .flat_map(|item| {
-            item.turns.iter().map(|turn| SftItem {
-                shared: item.shared.clone(),
-                turns: vec![turn.clone()],
-            })
+            item.turns
+                .iter()
+                .map(|turn| SftItem { shared: item.shared.clone(), turns: vec![turn.clone()] })
         })
         .map(Arc::new)
         .collect();

@@ -12,7 +12,6 @@ use rlaif_oracle::{Cancel, Oracle, OracleError, OracleWorker, RankRequest, Verdi
 use rlaif_rank::Ranking;
 use rlaif_rollout::{PromptInput, SamplingParams, Visual};
 use rlaif_train::metrics::measures_time;
-use rlaif_train::optim::OptimConfig;
 use rlaif_train::{Control, Event, Grpo, GrpoConfig, Metrics, Prompted, Run, TrainError};
 use rlaif_video::Features;
 
@@ -100,7 +99,7 @@ pub(crate) fn config() -> GrpoConfig {
         prompts_per_step: 2,
         prompts_per_batch: 2,
         max_steps: 6,
-        optim: OptimConfig { learning_rate: 3e-3, ..OptimConfig::default() },
+        learning_rate: 3e-3,
         sampling: SamplingParams { max_completion_length: 5, ..SamplingParams::default() },
         ..GrpoConfig::default()
     }
@@ -118,10 +117,15 @@ impl ByTable {
         ByTable(Box::new(score))
     }
 
-    /// Prefers answers that say `red` more often.
     pub(crate) fn likes_red() -> ByTable {
-        ByTable::new(|_, text| text.split(' ').filter(|word| *word == "red").count() as f64)
+        ByTable::new(|_, text| taste(text))
     }
+}
+
+/// The more often `red`, the better; among equals, the longer.
+pub(crate) fn taste(text: &str) -> f64 {
+    let red = text.split(' ').filter(|word| *word == "red").count();
+    (100 * red + text.len()) as f64
 }
 
 impl Oracle for ByTable {
@@ -199,9 +203,8 @@ pub(crate) fn weights(model: &Vlm) -> Vec<(String, Vec<f32>)> {
 
 /// The same as bits, for comparisons that allow nothing.
 pub(crate) fn bits(model: &Vlm) -> Vec<(String, Vec<u32>)> {
-    let of = |(name, values): (String, Vec<f32>)| {
-        (name, values.into_iter().map(f32::to_bits).collect())
-    };
+    let of =
+        |(name, values): (String, Vec<f32>)| (name, values.into_iter().map(f32::to_bits).collect());
     weights(model).into_iter().map(of).collect()
 }
 
