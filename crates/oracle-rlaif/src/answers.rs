@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, Result};
 use rlaif_data::{Example, example::letter};
-use rlaif_eval::item::ItemHead;
 use rlaif_eval::ItemResult;
+use rlaif_eval::item::ItemHead;
 use rlaif_model::Vlm;
 use rlaif_rollout::{
     PromptBuilder, PromptInput, SampleRequest, SamplingParams, encode, sample, score,

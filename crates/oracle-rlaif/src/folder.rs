@@ -168,13 +168,7 @@ impl Folder {
             })
             .collect::<Result<Vec<_>>>()?;
         rlaif_model::standardise_visual_tokens(&mut model, &clips);
-        Ok(Folder {
-            model,
-            tokenizer: Arc::new(tokenizer),
-            preprocessor,
-            generation,
-            path: None,
-        })
+        Ok(Folder { model, tokenizer: Arc::new(tokenizer), preprocessor, generation, path: None })
     }
 
     /// Writes everything but the weights.

@@ -10,10 +10,16 @@ mod commands;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Runs `work` on a thread of the pool that tensor operations share: a thread outside of it would
+/// sleep and be woken around every one of them, thousands of times a second in decoding.
+fn on_a_worker<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| work())
+}
+
 fn main() -> ExitCode {
     let cli = commands::Cli::parse();
     commands::start_tracing(&cli);
-    match commands::run(&cli) {
+    match on_a_worker(|| commands::run(&cli)) {
         Ok(commands::Outcome::Done) => ExitCode::SUCCESS,
         Ok(commands::Outcome::Interrupted) => ExitCode::from(130),
         Err(error) => {

@@ -241,13 +241,11 @@ impl Recipe {
         if self.model.path.is_some() == self.model.clip_world.is_some() {
             bail!("`model` needs exactly one of `path` and `clip_world`");
         }
-        for (name, source) in
-            [
-                ("data.train", Some(&self.data.train)),
-                ("data.sft", self.data.sft.as_ref()),
-                ("data.eval", self.data.eval.as_ref()),
-            ]
-        {
+        for (name, source) in [
+            ("data.train", Some(&self.data.train)),
+            ("data.sft", self.data.sft.as_ref()),
+            ("data.eval", self.data.eval.as_ref()),
+        ] {
             if let Some(source) = source
                 && source.path.is_some() == source.world.is_some()
             {
@@ -314,9 +312,8 @@ fn apply(table: &mut toml::Table, set: &str) -> Result<()> {
     };
     let mut at = table;
     for part in parts {
-        let entry = at
-            .entry(part.to_owned())
-            .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        let entry =
+            at.entry(part.to_owned()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
         at = match entry {
             toml::Value::Table(table) => table,
             _ => bail!("`--set {set}`: `{part}` is a value, not a section"),
@@ -363,7 +360,11 @@ mod tests {
     fn overrides_win_and_defaults_fill_in() {
         let recipe = Recipe::parse(
             SMALL,
-            &["train.beta=0.02".to_owned(), "train.advantage=linear".to_owned(), "seed=7".to_owned()],
+            &[
+                "train.beta=0.02".to_owned(),
+                "train.advantage=linear".to_owned(),
+                "seed=7".to_owned(),
+            ],
         )
         .unwrap();
         let train = recipe.train.unwrap();

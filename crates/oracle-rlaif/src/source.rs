@@ -160,9 +160,8 @@ pub fn sft_item(
     let mut whole = Vec::with_capacity(rows.len());
     for example in rows {
         let context = || format!("row `{}`", example.id);
-        let prompt = builder
-            .prompt_about(model, example.prompt(), visual.clone())
-            .with_context(context)?;
+        let prompt =
+            builder.prompt_about(model, example.prompt(), visual.clone()).with_context(context)?;
         let target = example.target().with_context(|| {
             format!(
                 "row `{}` has no answer to imitate: expected a closing assistant message, \

@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn settings_have_defaults_and_ranges() {
         let config: WorldConfig = serde_json::from_str(r#"{"seed": 3}"#).unwrap();
-        assert_eq!(config, WorldConfig { seed: 3, frames: 8, size: 32 });
+        assert_eq!(config, WorldConfig { seed: 3, ..WorldConfig::default() });
         assert!(serde_json::from_str::<WorldConfig>(r#"{"sed": 3}"#).is_err());
         let error = WorldConfig { frames: 2, ..config.clone() }.validate().unwrap_err();
         assert!(error.to_string().contains("`frames`"), "{error}");

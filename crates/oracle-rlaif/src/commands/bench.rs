@@ -134,8 +134,7 @@ fn step(context: &Context, args: &StepArgs) -> Result<StepReport> {
             bar.at(step, "");
         }
     };
-    let mut run =
-        Run { folder: None, control: context.control.clone(), listen: &mut listen };
+    let mut run = Run { folder: None, control: context.control.clone(), listen: &mut listen };
     grpo.train(prompts.len(), &|i| Ok(prompts[i].clone()), &mut run, &|_, _| Ok(()))?;
     bar.done("timed");
     recorded.remove(0);
@@ -152,8 +151,7 @@ fn step(context: &Context, args: &StepArgs) -> Result<StepReport> {
         new: args.new as f64,
         reuse_prefill: args.reuse_prefill,
     };
-    let seconds =
-        (median("time/rollout"), median("time/reference"), median("time/update"));
+    let seconds = (median("time/rollout"), median("time/reference"), median("time/update"));
     Ok(StepReport {
         prompt: args.prompt,
         group: args.group,
@@ -175,8 +173,7 @@ const HIDDEN: usize = 576;
 const VOCABULARY: usize = 49_152;
 
 fn model(context: &Context) -> Result<(Vlm, ChatTokenizer)> {
-    let tokenizer =
-        ChatTokenizer::word_level((0..VOCABULARY - 8).map(|i| format!("w{i}")))?;
+    let tokenizer = ChatTokenizer::word_level((0..VOCABULARY - 8).map(|i| format!("w{i}")))?;
     let text = TextConfig {
         vocab_size: VOCABULARY,
         hidden_size: HIDDEN,
@@ -224,11 +221,7 @@ impl Oracle for ByDigest {
         "by digest"
     }
 
-    fn rank(
-        &self,
-        requests: &[RankRequest],
-        _: &Cancel,
-    ) -> Vec<Result<Verdict, OracleError>> {
+    fn rank(&self, requests: &[RankRequest], _: &Cancel) -> Vec<Result<Verdict, OracleError>> {
         requests
             .iter()
             .map(|request| {
@@ -240,9 +233,7 @@ impl Oracle for ByDigest {
                     .collect();
                 Ranking::from_scores(&scores)
                     .map(|ranking| Verdict::new(ranking, Duration::ZERO))
-                    .map_err(|_| OracleError::NoCandidates {
-                        example: request.example.id.clone(),
-                    })
+                    .map_err(|_| OracleError::NoCandidates { example: request.example.id.clone() })
             })
             .collect()
     }
@@ -314,8 +305,7 @@ impl Shape {
     /// as much again for the linear layers, twice for attention.
     fn update(&self) -> Demand {
         let kept = if self.reuse_prefill { self.prefill() } else { 0.0 };
-        let backward =
-            self.forward() + self.prompt_attention() + self.response_attention();
+        let backward = self.forward() + self.prompt_attention() + self.response_attention();
         let gflop = 2e-9 * (self.forward() - kept + backward);
         Demand {
             gflop,
@@ -328,8 +318,8 @@ impl Shape {
 
 impl Demand {
     fn against(&self, machine: &rlaif_ops::peak::Peak, seconds: f64) -> Work {
-        let limit = self.streamed / machine.read_gigabytes_per_second
-            + self.computed / machine.gemm_gflops;
+        let limit =
+            self.streamed / machine.read_gigabytes_per_second + self.computed / machine.gemm_gflops;
         Work {
             gflop: self.gflop,
             gigabytes: self.gigabytes,

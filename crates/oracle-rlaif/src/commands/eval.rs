@@ -78,17 +78,20 @@ pub(crate) fn run(context: &Context, args: &EvalArgs) -> Result<Outcome> {
             &start,
             &start.model,
             &rows,
-            &Plan { name: &name, checkpoint: &path.display().to_string(), video: &video, config: &config },
+            &Plan {
+                name: &name,
+                checkpoint: &path.display().to_string(),
+                video: &video,
+                config: &config,
+            },
         )?;
         reports.push(report);
         answers.push((name, items));
     }
     let gains = match answers.as_slice() {
-        [before, after] => vec![Gains::between(
-            (&before.0, &before.1),
-            (&after.0, &after.1),
-            &bootstrap(&config),
-        )?],
+        [before, after] => {
+            vec![Gains::between((&before.0, &before.1), (&after.0, &after.1), &bootstrap(&config))?]
+        }
         _ => Vec::new(),
     };
     write(&args.out, &reports, &gains, &answers)?;
@@ -127,11 +130,8 @@ pub(super) fn evaluate(
     rows: &[Example],
     plan: &Plan<'_>,
 ) -> Result<(EvalReport, Vec<ItemResult>)> {
-    let builder = start.builder(
-        plan.video,
-        folder::world_clips(),
-        plan.config.max_completion_length,
-    )?;
+    let builder =
+        start.builder(plan.video, folder::world_clips(), plan.config.max_completion_length)?;
     let mut bar =
         Progress::start(&format!("evaluating {}", plan.name), rows.len() as u64, context.quiet);
     let (items, counts) = ask(
@@ -164,14 +164,8 @@ pub(super) fn compare(
 ) -> Result<()> {
     let Some(source) = &recipe.data.eval else { return Ok(()) };
     let rows = source::rows(source)?;
-    let plan = |name| Plan {
-        name,
-        checkpoint: "",
-        video: &recipe.video,
-        config: &recipe.eval,
-    };
-    let (before, before_items) =
-        evaluate(context, start, &start.model, &rows, &plan("start"))?;
+    let plan = |name| Plan { name, checkpoint: "", video: &recipe.video, config: &recipe.eval };
+    let (before, before_items) = evaluate(context, start, &start.model, &rows, &plan("start"))?;
     let (after, after_items) = evaluate(context, start, policy, &rows, &plan("oracle_rlaif"))?;
     let gains = Gains::between(
         ("start", &before_items),
@@ -179,8 +173,7 @@ pub(super) fn compare(
         &bootstrap(&recipe.eval),
     )?;
     let reports = [before, after];
-    let answers =
-        [("start".to_owned(), before_items), ("oracle_rlaif".to_owned(), after_items)];
+    let answers = [("start".to_owned(), before_items), ("oracle_rlaif".to_owned(), after_items)];
     let folder = out.join("eval");
     std::fs::create_dir_all(&folder)?;
     write(&folder, &reports, std::slice::from_ref(&gains), &answers)?;

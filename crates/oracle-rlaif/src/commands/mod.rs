@@ -150,7 +150,9 @@ impl Context {
                 std::process::exit(130);
             }
             control.stop();
-            progress::say("finishing this step, then writing a checkpoint (Ctrl-C again: stop now)");
+            progress::say(
+                "finishing this step, then writing a checkpoint (Ctrl-C again: stop now)",
+            );
         })?;
         Ok(())
     }

@@ -32,7 +32,13 @@ impl Progress {
         }
         bar.set_prefix(label.to_owned());
         let now = Instant::now();
-        Progress { bar, label: label.to_owned(), plain: !terminal && !quiet, said: now, started: now }
+        Progress {
+            bar,
+            label: label.to_owned(),
+            plain: !terminal && !quiet,
+            said: now,
+            started: now,
+        }
     }
 
     /// Work done so far, with a note.

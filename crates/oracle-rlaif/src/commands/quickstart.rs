@@ -118,12 +118,8 @@ fn evaluated(
     out: &Path,
 ) -> Result<(EvalReport, Vec<ItemResult>)> {
     let checkpoint = out.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let plan = eval::Plan {
-        name,
-        checkpoint: &checkpoint,
-        video: &recipe.video,
-        config: &recipe.eval,
-    };
+    let plan =
+        eval::Plan { name, checkpoint: &checkpoint, video: &recipe.video, config: &recipe.eval };
     let (report, items) = eval::evaluate(context, start, model, rows, &plan)?;
     write_jsonl(&out.join("answers.jsonl"), &items)?;
     Ok((report, items))

@@ -19,11 +19,7 @@ use super::Context;
 use super::progress::{Progress, say};
 
 /// Prepares a run folder: new, or one to go on with. Returns the checkpoint to go on from.
-pub(super) fn open_run(
-    out: &Path,
-    recipe: &Recipe,
-    resume: bool,
-) -> Result<Option<Checkpoint>> {
+pub(super) fn open_run(out: &Path, recipe: &Recipe, resume: bool) -> Result<Option<Checkpoint>> {
     let text = recipe.to_toml()?;
     let file = out.join("recipe.toml");
     if !resume {
@@ -81,12 +77,12 @@ pub(super) fn sft(
     // Built anew each time: frames and features need not all be in memory together.
     let item = |position: usize| -> Result<Arc<SftItem>, TrainError> {
         let members: Vec<&Example> = groups[position].iter().map(|row| &rows[*row]).collect();
-        source::sft_item(&start.model, &builder, &members, train_tower)
-            .map(Arc::new)
-            .map_err(|error| TrainError::Prompt {
+        source::sft_item(&start.model, &builder, &members, train_tower).map(Arc::new).map_err(
+            |error| TrainError::Prompt {
                 id: members.first().map(|row| row.id.clone()).unwrap_or_default(),
                 source: format!("{error:#}").into(),
-            })
+            },
+        )
     };
 
     let vocabulary = rlaif_train::batch::vocabulary(&start.tokenizer);
@@ -103,11 +99,8 @@ pub(super) fn sft(
         Event::Saved { path } => tracing::info!(path = %path.display(), "checkpoint"),
         Event::Phase { .. } => {}
     };
-    let mut run = Run {
-        folder: Some(out.to_owned()),
-        control: context.control.clone(),
-        listen: &mut listen,
-    };
+    let mut run =
+        Run { folder: Some(out.to_owned()), control: context.control.clone(), listen: &mut listen };
     let save = |model: &Vlm, path: &Path| start.save_checkpoint(model, &trainable, path);
     let whole = sft.train(groups.len(), &item, &mut run, &save)?;
     if !whole {
@@ -168,16 +161,14 @@ pub(super) fn grpo(
         }
         Event::Saved { path } => tracing::info!(path = %path.display(), "checkpoint"),
     };
-    let mut run = Run {
-        folder: Some(out.to_owned()),
-        control: context.control.clone(),
-        listen: &mut listen,
-    };
+    let mut run =
+        Run { folder: Some(out.to_owned()), control: context.control.clone(), listen: &mut listen };
     // Built anew each time: features come from the cache, whose size is bounded.
     let prompt = |position: usize| -> Result<Arc<Prompted>, TrainError> {
         let example: &Example = &rows[position];
-        let input = builder.prompt(&start.model, example).map_err(|source| {
-            TrainError::Prompt { id: example.id.clone(), source: source.into() }
+        let input = builder.prompt(&start.model, example).map_err(|source| TrainError::Prompt {
+            id: example.id.clone(),
+            source: source.into(),
         })?;
         Ok(Arc::new(Prompted { position: position as u64, example: example.clone(), input }))
     };
@@ -200,8 +191,7 @@ fn readable(
     read: &dyn Fn(&VideoRef) -> Result<(), PromptError>,
 ) -> Result<Vec<Example>> {
     let mut bar = Progress::start("reading clips", rows.len() as u64, context.quiet);
-    let (kept, counts) =
-        source::readable(rows, policy, read, &mut |done| bar.at(done as u64, ""))?;
+    let (kept, counts) = source::readable(rows, policy, read, &mut |done| bar.at(done as u64, ""))?;
     bar.done(&counts.to_string());
     Ok(kept)
 }

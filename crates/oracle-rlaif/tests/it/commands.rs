@@ -65,7 +65,13 @@ fn bad_input_is_refused_with_the_file_at_fault() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
     let message = refused(&[
-        "generate", "--checkpoint", "nowhere", "--video", "world:test/3", "--prompt", "why ?",
+        "generate",
+        "--checkpoint",
+        "nowhere",
+        "--video",
+        "world:test/3",
+        "--prompt",
+        "why ?",
     ]);
     assert!(message.contains("`nowhere` is no checkpoint folder"), "{message}");
     let at = text(checkpoint());
@@ -73,7 +79,13 @@ fn bad_input_is_refused_with_the_file_at_fault() {
         refused(&["generate", "--checkpoint", at, "--video", "gone.mp4", "--prompt", "why ?"]);
     assert!(message.contains("gone.mp4"), "{message}");
     let message = refused(&[
-        "generate", "--checkpoint", at, "--video", "world:nowhere/3", "--prompt", "why ?",
+        "generate",
+        "--checkpoint",
+        at,
+        "--video",
+        "world:nowhere/3",
+        "--prompt",
+        "why ?",
     ]);
     assert!(message.contains("nowhere"), "{message}");
     let rows = folder.path().join("rows.jsonl");
@@ -116,8 +128,17 @@ fn eval_compares_two_checkpoints_question_by_question() {
     let out = folder.path().join("eval");
     let at = text(checkpoint());
     let printed = ok(&[
-        "eval", "--checkpoint", at, "--baseline", at, "--data", text(&rows), "--out", text(&out),
-        "--json", "--quiet",
+        "eval",
+        "--checkpoint",
+        at,
+        "--baseline",
+        at,
+        "--data",
+        text(&rows),
+        "--out",
+        text(&out),
+        "--json",
+        "--quiet",
     ]);
     let printed: Value = serde_json::from_str(&printed).expect("one JSON object");
     assert_eq!(printed["reports"].as_array().unwrap().len(), 2);

@@ -12,8 +12,15 @@ fn export(out: &Path) {
 
 fn evaluate(rows: &Path, out: &Path) -> Value {
     let printed = ok(&[
-        "eval", "--checkpoint", text(checkpoint()), "--data", text(rows), "--out", text(out),
-        "--json", "--quiet",
+        "eval",
+        "--checkpoint",
+        text(checkpoint()),
+        "--data",
+        text(rows),
+        "--out",
+        text(out),
+        "--json",
+        "--quiet",
     ]);
     serde_json::from_str(&printed).expect("one JSON object")
 }

@@ -21,7 +21,8 @@ const SHORT: [&str; 10] = [
 ];
 
 fn quickstart(out: &Path, seed: &str) -> Value {
-    let mut arguments = vec!["quickstart", "--quick", "--quiet", "--out", text(out), "--seed", seed];
+    let mut arguments =
+        vec!["quickstart", "--quick", "--quiet", "--out", text(out), "--seed", seed];
     arguments.extend(SHORT);
     let table = ok(&arguments);
     assert!(table.contains("multiple choice") || table.contains("Multiple choice"), "{table}");

@@ -28,10 +28,7 @@ fn a_run_raises_the_probability_of_what_its_oracle_prefers() {
             beta: 0.01,
             trainable,
             learning_rate: 1e-2,
-            optim: OptimConfig {
-                lr_scheduler_type: Schedule::Constant,
-                ..OptimConfig::default()
-            },
+            optim: OptimConfig { lr_scheduler_type: Schedule::Constant, ..OptimConfig::default() },
             ..config()
         };
         let mut grpo = grpo(&config, ByTable::likes_red());
