@@ -37,7 +37,7 @@ pub fn ask(
         max_completion_length: config.max_completion_length,
         ..SamplingParams::default()
     };
-    let vocabulary = vocabulary(&builder.tokenizer);
+    let vocabulary = vocabulary(&builder.tokenizer, model);
     let mut results = Vec::with_capacity(examples.len());
     let mut counts = ClipCounts::default();
     for (number, chunk) in examples.chunks(config.batch_size).enumerate() {

@@ -368,7 +368,7 @@ mod tests {
         )
         .unwrap();
         let train = recipe.train.unwrap();
-        assert_eq!(train.beta, 0.02);
+        assert!((train.beta - 0.02).abs() < 1e-12);
         assert_eq!(train.advantage, rlaif_rank::Advantage::Linear);
         assert_eq!((train.num_generations, train.seed), (5, 7));
     }

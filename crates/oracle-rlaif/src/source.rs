@@ -171,11 +171,11 @@ pub fn sft_item(
         })?;
         whole.push((prompt, builder.answer(&target).with_context(context)?));
     }
-    share(whole).context("a supervised item needs a row")
+    share(&whole).context("a supervised item needs a row")
 }
 
 /// Splits prompts about one clip into their common beginning and the rest of each.
-fn share(whole: Vec<(PromptInput, Vec<u32>)>) -> Option<SftItem> {
+fn share(whole: &[(PromptInput, Vec<u32>)]) -> Option<SftItem> {
     let (first, _) = whole.first()?;
     let visual_end = first.visual.as_ref().map_or(0, |(at, _)| at.end);
     // At least one token of every prompt stays in its continuation, so that each has a first
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn questions_about_one_clip_share_their_beginning() {
-        let item = share(vec![
+        let item = share(&[
             (prompt(&[1, 9, 9, 4, 5]), vec![7, 2]),
             (prompt(&[1, 9, 9, 6, 5, 5]), vec![8, 2]),
         ])
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_single_question_keeps_a_token_of_its_own() {
-        let item = share(vec![(prompt(&[1, 2, 3]), vec![4])]).unwrap();
+        let item = share(&[(prompt(&[1, 2, 3]), vec![4])]).unwrap();
         assert_eq!(item.shared.ids, [1, 2]);
         assert_eq!(item.turns[0], SftTurn { ids: vec![3, 4], answer_from: 1 });
     }

@@ -14,6 +14,7 @@
 pub mod adapter;
 pub mod decoder;
 pub mod hf;
+pub mod kv;
 pub mod layers;
 pub mod load;
 pub mod lora;
@@ -22,7 +23,8 @@ pub mod tower;
 pub mod vlm;
 
 pub use adapter::{attach_adapter, save_adapter};
-pub use decoder::{Decoder, KvLayer, Prefix, Suffix, Turn};
+pub use decoder::Decoder;
+pub use kv::{KvLayer, Prefix, Suffix, Turn};
 pub use layers::Linear;
 pub use load::{LoadError, init, load, save, standardise_visual_tokens};
 pub use lora::LoraConfig;

@@ -51,7 +51,7 @@ impl Batch {
                     .map(move |g| SampleRequest { prompt: index, seed: mix(&[base, g]) })
             })
             .collect();
-        let vocabulary = vocabulary(tokenizer);
+        let vocabulary = vocabulary(tokenizer, plain);
         let sampled = sample(plain, &prefix.detached(), &requests, &config.sampling, &vocabulary);
         let mut groups: Vec<Group> = prompts
             .iter()
@@ -221,10 +221,16 @@ pub struct Update {
     pub mismatch_sum: f64,
 }
 
-/// End tokens and forbidden tokens of a tokenizer.
+/// End tokens and forbidden tokens: what the tokenizer forbids, and the rows of the model's
+/// vocabulary that stand for no token at all (sizes are rounded up).
 #[must_use]
-pub fn vocabulary(tokenizer: &ChatTokenizer) -> Vocabulary {
-    Vocabulary { eos: tokenizer.eos_ids().to_vec(), forbidden: tokenizer.forbidden_ids().to_vec() }
+pub fn vocabulary(tokenizer: &ChatTokenizer, model: &Vlm) -> Vocabulary {
+    let mut forbidden = tokenizer.forbidden_ids().to_vec();
+    let rows = tokenizer.vocab_size()..model.config.text.vocab_size;
+    forbidden.extend(rows.filter_map(|id| u32::try_from(id).ok()));
+    forbidden.sort_unstable();
+    forbidden.dedup();
+    Vocabulary { eos: tokenizer.eos_ids().to_vec(), forbidden }
 }
 
 /// True where the length limit cut the completion off.

@@ -16,28 +16,26 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use burn::tensor::Device;
 use rlaif_data::{Example, Group};
 use rlaif_model::hf::ChatTokenizer;
 use rlaif_model::{Gradients, Parameters, Vlm};
-use rlaif_objective::aggregate::Part;
-use rlaif_objective::token_weights;
 use rlaif_oracle::{OracleError, OracleMetrics, OracleWorker, RankRequest, Verdict};
 use rlaif_rank::Ranking;
 use rlaif_rollout::PromptInput;
 
-use crate::batch::{Batch, Update, truncated, vocabulary};
+use crate::batch::{Batch, vocabulary};
 use crate::checkpoint::{self, Checkpoint, SaveModel, State};
 use crate::completions::{self, GroupRecord};
 use crate::config::{GrpoConfig, RefreshReference, Trainable};
 use crate::error::TrainError;
-use crate::flops::{Costs, GroupShape, Macs};
 use crate::metrics::{self, Metrics};
 use crate::optim::{self, AdamW};
 use crate::order;
 use crate::phase::Clock;
+use crate::plan::Plan;
 use crate::ranked::{group_advantages, rank_metrics};
 use crate::run::{Event, Run};
+use crate::step_metrics::{Updated, group_metrics, oracle_metrics, speed, utilisation};
 
 /// A prompt of the data set, ready for the policy.
 #[derive(Clone, Debug, PartialEq)]
@@ -197,10 +195,10 @@ impl Grpo {
         let (mut batches, pending) = self.roll_out(len, prompts, tracked.as_ref(), &mut clock)?;
         if self.config.beta != 0.0 && self.config.kl_estimator == crate::KlEstimator::K3 {
             phase("reference");
-            let forbidden = self.tokenizer.forbidden_ids();
+            let forbidden = vocabulary(&self.tokenizer, &self.policy).forbidden;
             clock.time("reference", || {
                 for batch in &mut batches {
-                    batch.score_reference(&self.reference, forbidden);
+                    batch.score_reference(&self.reference, &forbidden);
                 }
             });
         }
@@ -238,8 +236,8 @@ impl Grpo {
         let seconds = started.elapsed().as_secs_f64();
         metrics.insert("step_time".to_owned(), seconds);
         clock.report(&mut metrics);
-        Self::speed(&groups, &clock, &mut metrics);
-        self.utilisation(&batches, seconds, &mut metrics);
+        speed(&groups, &clock, &mut metrics);
+        utilisation(&self.policy, &self.config, &batches, seconds, &mut metrics);
         let examples = batches.iter().flat_map(Batch::examples);
         let records = examples
             .zip(&groups)
@@ -338,7 +336,7 @@ impl Grpo {
     ) -> Result<Updated, TrainError> {
         let step = self.step + 1;
         let config = self.config.clone();
-        let forbidden = vocabulary(&self.tokenizer).forbidden;
+        let forbidden = vocabulary(&self.tokenizer, &self.policy).forbidden;
         let mut gradients = Gradients::new();
         let mut sum = Updated::default();
         let mut at = 0;
@@ -371,175 +369,5 @@ impl Grpo {
             );
         self.optimizer.step(&mut self.policy, &gradients, &config.optim, sum.learning_rate);
         Ok(sum)
-    }
-
-    fn speed(groups: &[Group], clock: &Clock, metrics: &mut Metrics) {
-        let sampled: usize =
-            groups.iter().flat_map(|g| &g.completions).map(|c| c.token_ids.len()).sum();
-        let prompt: usize = groups.iter().map(|group| group.prompt_tokens).sum();
-        let mut rate = |name: &str, tokens: usize, phase: &str| {
-            let seconds = clock.seconds(phase);
-            if seconds > 0.0 {
-                metrics.insert(format!("speed/{name}"), tokens as f64 / seconds);
-            }
-        };
-        rate("rollout_tokens_per_second", sampled, "rollout");
-        rate("reference_tokens_per_second", sampled + prompt, "reference");
-        rate("update_tokens_per_second", sampled + prompt, "update");
-    }
-
-    /// `speed/mfu`: the step's arithmetic over what this CPU's matrix products would have done in
-    /// the same time. Other devices have no measured peak, and no such number.
-    fn utilisation(&self, batches: &[Batch], seconds: f64, metrics: &mut Metrics) {
-        if self.policy.device() != Device::flex() || seconds <= 0.0 {
-            return;
-        }
-        let costs = Costs::of(&self.policy);
-        let trained = !matches!(self.config.trainable, Trainable::Lora(_));
-        let mut macs = Macs::default();
-        for group in batches.iter().flat_map(|b| shapes(b, self.policy.tower.patches())) {
-            macs += group.rollout(&costs);
-            if self.config.beta != 0.0 {
-                macs += group.score(&costs);
-            }
-            for iteration in 0..self.config.num_iterations {
-                let kept = self.config.reuse_prefill && iteration == 0;
-                macs += group.update(&costs, kept, trained);
-            }
-        }
-        let peak = rlaif_ops::peak::measure().gemm_gflops * 1e9;
-        metrics.insert("speed/mfu".to_owned(), macs.flops() / (seconds * peak));
-    }
-}
-
-/// The shapes of a batch's groups.
-fn shapes(batch: &Batch, patches: usize) -> impl Iterator<Item = GroupShape> {
-    batch.prompts.iter().zip(&batch.groups).map(move |(prompt, group)| GroupShape {
-        prompt: group.prompt_tokens,
-        patches: prompt.input.visual.as_ref().map_or(0, |(_, clip)| clip.frames() * patches),
-        responses: group.completions.iter().map(|c| c.token_ids.len()).collect(),
-    })
-}
-
-/// Advantage and token weight of every response of the step.
-struct Plan {
-    advantages: Vec<f32>,
-    weights: Vec<f32>,
-    /// Part of the step's weight that fell to groups without a ranking.
-    skipped_weight: f64,
-}
-
-impl Plan {
-    /// Groups without a ranking keep their part of the divisors: their share of the step's
-    /// weight is lost, and reported, not handed to the others.
-    fn new(groups: &[Group], advantages: &[Option<Vec<f64>>], config: &GrpoConfig) -> Plan {
-        let completions = || groups.iter().flat_map(|group| &group.completions);
-        let parts: Vec<Part> = completions()
-            .map(|completion| Part {
-                len: completion.token_ids.len(),
-                counts: !(config.mask_truncated_completions && truncated(completion)),
-            })
-            .collect();
-        let max_len = config.sampling.max_completion_length;
-        let mut weights = token_weights(&parts, config.loss_aggregation, max_len);
-        let share = |weight: &f32, part: &Part| f64::from(*weight) * part.len as f64;
-        let whole: f64 = weights.iter().zip(&parts).map(|(w, p)| share(w, p)).sum();
-        let mut skipped = 0.0;
-        let mut flat = Vec::with_capacity(parts.len());
-        for (group, advantage) in groups.iter().zip(advantages) {
-            let at = flat.len();
-            let end = at + group.completions.len();
-            if let Some(values) = advantage {
-                #[expect(clippy::cast_possible_truncation, reason = "tensors hold f32")]
-                flat.extend(values.iter().map(|a| *a as f32));
-            } else {
-                for (weight, part) in weights[at..end].iter_mut().zip(&parts[at..end]) {
-                    skipped += share(weight, part);
-                    *weight = 0.0;
-                }
-                flat.resize(end, 0.0);
-            }
-        }
-        let skipped_weight = if whole > 0.0 { skipped / whole } else { 0.0 };
-        Plan { advantages: flat, weights, skipped_weight }
-    }
-}
-
-/// Sums over the batches of one update.
-#[derive(Default)]
-struct Updated {
-    loss: f64,
-    tokens: usize,
-    kl: Option<f64>,
-    entropy: f64,
-    clipped_low: f64,
-    clipped_high: f64,
-    mismatch: Option<f64>,
-    grad_norm: f64,
-    learning_rate: f64,
-}
-
-impl Updated {
-    fn add(&mut self, update: &Update, iteration: usize) {
-        self.loss += update.loss;
-        self.tokens += update.tokens;
-        self.kl = match (self.kl, update.kl_sum) {
-            (Some(a), Some(b)) => Some(a + b),
-            (a, b) => a.or(b),
-        };
-        self.entropy += update.entropy_sum;
-        self.clipped_low += update.clipped_low;
-        self.clipped_high += update.clipped_high;
-        if iteration == 0 {
-            *self.mismatch.get_or_insert(0.0) += update.mismatch_sum;
-        }
-    }
-
-    /// Means over tokens, averaged over `iterations`.
-    fn report(&self, metrics: &mut Metrics, iterations: usize) {
-        let tokens = self.tokens.max(1) as f64;
-        let part = 1.0 / iterations as f64;
-        let mut add = |name: &str, value: f64| {
-            *metrics.entry(name.to_owned()).or_default() += value * part;
-        };
-        add("loss", self.loss);
-        add("entropy", self.entropy / tokens);
-        add("clip_ratio/low_mean", self.clipped_low / tokens);
-        add("clip_ratio/high_mean", self.clipped_high / tokens);
-        add("clip_ratio/region_mean", (self.clipped_low + self.clipped_high) / tokens);
-        add("grad_norm", self.grad_norm);
-        add("learning_rate", self.learning_rate);
-        if let Some(kl) = self.kl {
-            add("kl", kl / tokens);
-        }
-        if let Some(mismatch) = self.mismatch {
-            metrics.insert("sampler/mismatch_kl".to_owned(), mismatch / tokens);
-        }
-    }
-}
-
-fn group_metrics(groups: &[Group], metrics: &mut Metrics) {
-    let completions: Vec<_> = groups.iter().flat_map(|group| &group.completions).collect();
-    let lens: Vec<usize> = completions.iter().map(|c| c.token_ids.len()).collect();
-    let n = lens.len().max(1) as f64;
-    let cut = completions.iter().filter(|c| truncated(c)).count();
-    let tokens: usize = lens.iter().sum();
-    let prompt: usize = groups.iter().map(|group| group.prompt_tokens).sum();
-    let mut put = |name: &str, value: f64| metrics.insert(name.to_owned(), value);
-    put("completions/mean_length", tokens as f64 / n);
-    put("completions/min_length", lens.iter().min().copied().unwrap_or(0) as f64);
-    put("completions/max_length", lens.iter().max().copied().unwrap_or(0) as f64);
-    put("completions/clipped_ratio", cut as f64 / n);
-    put("num_tokens", (tokens + prompt) as f64);
-}
-
-fn oracle_metrics(oracle: &OracleMetrics, skipped_weight: f64, metrics: &mut Metrics) {
-    let mut put = |name: &str, value: f64| metrics.insert(name.to_owned(), value);
-    put("oracle/calls", oracle.calls as f64);
-    put("oracle/failures", oracle.failed() as f64);
-    put("oracle/merged_candidates", oracle.merged_candidates as f64);
-    put("oracle/skipped_weight", skipped_weight);
-    if let Some(latency) = oracle.latency_mean() {
-        put("oracle/latency", latency.as_secs_f64());
     }
 }

@@ -15,10 +15,12 @@ pub mod metrics;
 pub mod optim;
 pub mod order;
 pub mod phase;
+mod plan;
 pub mod ranked;
 pub mod run;
 pub mod schedule;
 pub mod sft;
+mod step_metrics;
 
 pub use config::{GrpoConfig, KlEstimator, RefreshReference, SftConfig, Trainable};
 pub use error::TrainError;

@@ -12,6 +12,7 @@ use rlaif_model::{LoraConfig, Vlm};
 use rlaif_oracle::{Cancel, Oracle, OracleError, OracleWorker, RankRequest, Verdict};
 use rlaif_rank::Ranking;
 use rlaif_rollout::{PromptInput, SamplingParams};
+use rlaif_train::flops::{Costs, GroupShape};
 use rlaif_train::{Event, Grpo, GrpoConfig, Metrics, Prompted, Run, Trainable};
 use serde::Serialize;
 
@@ -97,7 +98,7 @@ fn step(context: &Context, args: &StepArgs) -> Result<StepReport> {
     let machine = rlaif_ops::peak::measure();
     let steps = args.steps.max(5);
     let (model, tokenizer) = model(context)?;
-    let macs = model.decoder.block_macs_per_token() as f64;
+    let [rollout, reference, update] = demands(&Costs::of(&model), args);
     let config = GrpoConfig {
         num_generations: args.group,
         prompts_per_step: 1,
@@ -116,7 +117,7 @@ fn step(context: &Context, args: &StepArgs) -> Result<StepReport> {
     let oracle = OracleWorker::start(Box::new(ByDigest), &Cancel::new())?;
     let mut grpo = Grpo::new(model, config, Arc::new(tokenizer), oracle)?;
     let mut rng = ChaCha8Rng::seed_from_u64(7);
-    let prompts: Vec<Arc<Prompted>> = (0..steps + 1)
+    let prompts: Vec<Arc<Prompted>> = (0..=steps)
         .map(|position| {
             let ids = (0..args.prompt).map(|_| rng.random_range(8..1000)).collect();
             Arc::new(Prompted {
@@ -144,13 +145,6 @@ fn step(context: &Context, args: &StepArgs) -> Result<StepReport> {
         values.sort_by(f64::total_cmp);
         values[values.len() / 2]
     };
-    let shape = Shape {
-        macs,
-        prompt: args.prompt as f64,
-        responses: (args.group * args.new) as f64,
-        new: args.new as f64,
-        reuse_prefill: args.reuse_prefill,
-    };
     let seconds = (median("time/rollout"), median("time/reference"), median("time/update"));
     Ok(StepReport {
         prompt: args.prompt,
@@ -161,9 +155,9 @@ fn step(context: &Context, args: &StepArgs) -> Result<StepReport> {
         reference_seconds: seconds.1,
         update_seconds: seconds.2,
         step_seconds: median("step_time"),
-        rollout: shape.rollout().against(&machine, seconds.0),
-        reference: shape.reference().against(&machine, seconds.1),
-        update: shape.update().against(&machine, seconds.2),
+        rollout: rollout.against(&machine, seconds.0),
+        reference: reference.against(&machine, seconds.1),
+        update: update.against(&machine, seconds.2),
         machine,
     })
 }
@@ -239,94 +233,49 @@ impl Oracle for ByDigest {
     }
 }
 
-/// The step's shape, from which its arithmetic follows.
-struct Shape {
-    macs: f64,
-    prompt: f64,
-    responses: f64,
-    new: f64,
-    reuse_prefill: bool,
-}
-
-/// Multiply-adds counted as two, 4-byte floats.
+/// What a phase asks of the machine. Multiply-adds count two, floats have four bytes.
 struct Demand {
-    gflop: f64,
-    gigabytes: f64,
-    /// Gigabytes of parts that are bound by reading weights.
+    flops: f64,
+    bytes: f64,
+    /// Bytes of the part that reads weights faster than it computes with them.
     streamed: f64,
-    /// Arithmetic of the other parts.
+    /// Arithmetic of the rest.
     computed: f64,
 }
 
-impl Shape {
-    fn head(&self) -> f64 {
-        (VOCABULARY * HIDDEN) as f64
-    }
-
-    /// Scores and values of causal attention over the prompt.
-    fn prompt_attention(&self) -> f64 {
-        2.0 * LAYERS as f64 * HIDDEN as f64 * self.prompt * self.prompt / 2.0
-    }
-
-    /// The same of the responses over prompt and themselves.
-    fn response_attention(&self) -> f64 {
-        2.0 * LAYERS as f64 * HIDDEN as f64 * self.responses * (self.prompt + self.new / 2.0)
-    }
-
-    fn prefill(&self) -> f64 {
-        self.macs * self.prompt + self.prompt_attention()
-    }
-
-    fn rollout(&self) -> Demand {
-        let weights = (self.macs + self.head()) * 4e-9;
-        let decode = (self.macs + self.head()) * self.responses + self.response_attention();
-        Demand {
-            gflop: 2e-9 * (self.prefill() + decode),
-            gigabytes: weights * self.new,
-            streamed: weights * self.new,
-            computed: 2e-9 * self.prefill(),
-        }
-    }
-
-    fn forward(&self) -> f64 {
-        (self.macs + self.head()) * self.responses + self.response_attention() + self.prefill()
-    }
-
-    fn reference(&self) -> Demand {
-        Demand {
-            gflop: 2e-9 * self.forward(),
-            gigabytes: (self.macs + self.head()) * 4e-9,
-            streamed: 0.0,
-            computed: 2e-9 * self.forward(),
-        }
-    }
-
-    /// Forward once (without the prompt where its pass is kept), backward through activations:
-    /// as much again for the linear layers, twice for attention.
-    fn update(&self) -> Demand {
-        let kept = if self.reuse_prefill { self.prefill() } else { 0.0 };
-        let backward = self.forward() + self.prompt_attention() + self.response_attention();
-        let gflop = 2e-9 * (self.forward() - kept + backward);
-        Demand {
-            gflop,
-            gigabytes: 2.0 * (self.macs + self.head()) * 4e-9,
-            streamed: 0.0,
-            computed: gflop,
-        }
-    }
-}
-
 impl Demand {
+    /// A pass over all tokens at once: bound by arithmetic.
+    fn dense(flops: f64, bytes: f64) -> Self {
+        Demand { flops, bytes, streamed: 0.0, computed: flops }
+    }
+
     fn against(&self, machine: &rlaif_ops::peak::Peak, seconds: f64) -> Work {
-        let limit =
-            self.streamed / machine.read_gigabytes_per_second + self.computed / machine.gemm_gflops;
+        let limit = self.streamed * 1e-9 / machine.read_gigabytes_per_second
+            + self.computed * 1e-9 / machine.gemm_gflops;
         Work {
-            gflop: self.gflop,
-            gigabytes: self.gigabytes,
+            gflop: self.flops * 1e-9,
+            gigabytes: self.bytes * 1e-9,
             limit_seconds: limit,
             of_limit: if seconds > 0.0 { limit / seconds } else { 0.0 },
         }
     }
+}
+
+/// Rollout, reference and update. Decoding reads the weights of blocks and head once per token for
+/// all completions; the passes over whole prompts and completions read them once or twice.
+fn demands(costs: &Costs, args: &StepArgs) -> [Demand; 3] {
+    let group =
+        GroupShape { prompt: args.prompt, patches: 0, responses: vec![args.new; args.group] };
+    let prefill = costs.prefill(args.prompt).flops();
+    // One multiply-add for each weight makes a token's pass; four bytes a weight.
+    let weights = (costs.extend(0, 2).linear + costs.head(1).linear) * 4.0;
+    let rollout = group.rollout(costs).flops();
+    let streamed = weights * args.new as f64;
+    [
+        Demand { flops: rollout, bytes: streamed, streamed, computed: prefill },
+        Demand::dense(group.score(costs).flops(), weights),
+        Demand::dense(group.update(costs, args.reuse_prefill, false).flops(), 2.0 * weights),
+    ]
 }
 
 fn show(report: &StepReport) {

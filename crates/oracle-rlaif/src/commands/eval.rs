@@ -188,14 +188,14 @@ fn write(
     answers: &[(String, Vec<ItemResult>)],
 ) -> Result<()> {
     let json = serde_json::to_vec_pretty(&Written { reports, gains })?;
-    write_atomic(&out.join("report.json"), &json)?;
+    write_atomic(out.join("report.json"), &json)?;
     for (index, (_, items)) in answers.iter().enumerate() {
         let name = if index + 1 == answers.len() {
             "answers.jsonl".to_owned()
         } else {
             "baseline-answers.jsonl".to_owned()
         };
-        write_jsonl(&out.join(name), items)?;
+        write_jsonl(out.join(name), items)?;
     }
     Ok(())
 }

@@ -90,7 +90,7 @@ pub(crate) fn run(context: &Context, args: &GenerateArgs) -> Result<Outcome> {
         min_completion_length: 0,
     };
     let request = SampleRequest { prompt: 0, seed: args.seed };
-    let vocabulary = vocabulary(&start.tokenizer);
+    let vocabulary = vocabulary(&start.tokenizer, &start.model);
     let sampled = sample(&start.model, &prefix, &[request], &params, &vocabulary)
         .into_iter()
         .next()

@@ -55,7 +55,7 @@ pub(crate) fn run(context: &Context, args: &QuickstartArgs) -> Result<Outcome> {
     overrides.extend_from_slice(&args.overrides);
     let recipe = Recipe::parse(RECIPE, &overrides).context("the quickstart's recipe")?;
     let out = folder::fresh(&args.out.clone().unwrap_or_else(free_folder))?;
-    write_atomic(&out.join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
+    write_atomic(out.join("recipe.toml"), recipe.to_toml()?.as_bytes())?;
     context.catch_interrupts()?;
 
     say("1 of 3: supervised fine-tuning of a small video-language model from random weights");
@@ -95,7 +95,7 @@ pub(crate) fn run(context: &Context, args: &QuickstartArgs) -> Result<Outcome> {
         stages: Stages { sft: before.0, oracle_rlaif: after.0 },
         gain,
     };
-    write_atomic(&out.join("summary.json"), &serde_json::to_vec_pretty(&summary)?)?;
+    write_atomic(out.join("summary.json"), &serde_json::to_vec_pretty(&summary)?)?;
     let html = report::write(&out)?;
     if args.json {
         print(&serde_json::to_string_pretty(&summary)?);
@@ -121,7 +121,7 @@ fn evaluated(
     let plan =
         eval::Plan { name, checkpoint: &checkpoint, video: &recipe.video, config: &recipe.eval };
     let (report, items) = eval::evaluate(context, start, model, rows, &plan)?;
-    write_jsonl(&out.join("answers.jsonl"), &items)?;
+    write_jsonl(out.join("answers.jsonl"), &items)?;
     Ok((report, items))
 }
 
@@ -131,7 +131,7 @@ fn free_folder() -> PathBuf {
     if !first.exists() {
         return first;
     }
-    (2_u32..)
+    (2..1000)
         .map(|number| PathBuf::from(format!("runs/quickstart-{number}")))
         .find(|path| !path.exists())
         .unwrap_or(first)

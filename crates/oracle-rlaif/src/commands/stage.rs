@@ -85,7 +85,7 @@ pub(super) fn sft(
         )
     };
 
-    let vocabulary = rlaif_train::batch::vocabulary(&start.tokenizer);
+    let vocabulary = rlaif_train::batch::vocabulary(&start.tokenizer, &start.model);
     let total = config.max_steps;
     let mut sft = Sft::new(start.model.clone(), config, vocabulary.forbidden);
     if let Some(from) = resume {

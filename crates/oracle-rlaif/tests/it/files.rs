@@ -30,8 +30,9 @@ fn answers(out: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("an answer")).collect()
 }
 
-/// The frames of the mp4 differ from those in memory by the coding error alone, so likelihoods are
-/// near, not equal: H.264 at 4:2:0 moves a pixel by a few levels of 255.
+/// The frames of the mp4 differ from those in memory by the coding error alone, so likelihoods of
+/// whole answers (some -10 nats) are near, not equal: H.264 at 4:2:0 moves a pixel by a few levels
+/// of 255.
 #[test]
 fn the_file_path_and_the_path_in_memory_agree() {
     if !ffmpeg_or_skip("files::the_file_path_and_the_path_in_memory_agree") {
@@ -51,19 +52,20 @@ fn the_file_path_and_the_path_in_memory_agree() {
 
     let (files, memory) = (answers(&from_files), answers(&from_memory));
     assert_eq!(files.len(), memory.len());
-    let mut compared = 0;
+    let mut apart = Vec::new();
     for (file, memory) in files.iter().zip(&memory) {
         assert_eq!(file["id"], memory["id"]);
         let logprobs = |row: &Value| -> Vec<f64> {
             let values = row["option_logprobs"].as_array().cloned().unwrap_or_default();
             values.iter().filter_map(Value::as_f64).collect()
         };
-        for (a, b) in logprobs(file).iter().zip(logprobs(memory)) {
-            assert!((a - b).abs() < 0.1, "{a} {b}");
-            compared += 1;
-        }
+        let pairs = logprobs(file).into_iter().zip(logprobs(memory));
+        apart.extend(pairs.map(|(a, b)| (a - b).abs()));
     }
-    assert!(compared >= 40, "{compared} likelihoods");
+    apart.sort_by(f64::total_cmp);
+    assert!(apart.len() >= 40, "{} likelihoods", apart.len());
+    let (median, most) = (apart[apart.len() / 2], apart[apart.len() - 1]);
+    assert!(median < 0.05 && most < 0.5, "median {median}, most {most}");
 }
 
 #[test]

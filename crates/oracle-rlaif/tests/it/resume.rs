@@ -65,7 +65,7 @@ fn a_killed_run_ends_with_the_same_bits() {
             .stderr(Stdio::null())
             .spawn()
             .expect("the program starts");
-        wait_for(&killed.join(checkpoint), Duration::from_secs(120));
+        wait_for(&killed.join(checkpoint), Duration::from_mins(2));
         std::thread::sleep(Duration::from_millis(later));
         child.kill().expect("SIGKILL is sent");
         child.wait().expect("the program ends");
@@ -110,7 +110,7 @@ fn ctrl_c_finishes_the_step_writes_a_checkpoint_and_says_how_to_resume() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program starts");
-    wait_for(&stopped.join("checkpoint-2"), Duration::from_secs(120));
+    wait_for(&stopped.join("checkpoint-2"), Duration::from_mins(2));
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("SIGINT is sent");
     let output = child.wait_with_output().expect("the program ends");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Int, Tensor};
 use rlaif_data::Pixels;
-use rlaif_model::decoder::KvLayer;
+use rlaif_model::KvLayer;
 use rlaif_model::{Gradients, LoraConfig, Parameters, Prefix, Turn, Vlm};
 use rlaif_ops::TokenStats;
 use rlaif_rollout::prompt::embed;

@@ -2,6 +2,7 @@
 //! its work is cut up.
 
 use rlaif_rollout::{encode, score};
+use rlaif_train::batch::vocabulary;
 use rlaif_train::optim::OptimConfig;
 use rlaif_train::schedule::Schedule;
 use rlaif_train::{GrpoConfig, KlEstimator, Trainable};
@@ -16,6 +17,19 @@ fn red_first(policy: &rlaif_model::Vlm) -> f32 {
         host(&score(policy, &prefix, &[(0, &[RED])], &forbidden).logprobs)[0].exp()
     };
     (0..4).map(of).sum::<f32>() / 4.0
+}
+
+#[test]
+fn rows_of_the_vocabulary_that_stand_for_no_token_are_forbidden() {
+    let (tokenizer, mut model) = (tokenizer(), model());
+    let tokens = u32::try_from(tokenizer.vocab_size()).unwrap();
+    model.config.text.vocab_size = tokenizer.vocab_size() + 3;
+    let vocabulary = vocabulary(&tokenizer, &model);
+    let beyond: Vec<u32> =
+        vocabulary.forbidden.iter().copied().filter(|id| *id >= tokens).collect();
+    assert_eq!(beyond, [tokens, tokens + 1, tokens + 2]);
+    assert!(tokenizer.forbidden_ids().iter().all(|id| vocabulary.forbidden.contains(id)));
+    assert!(!vocabulary.forbidden.contains(&RED));
 }
 
 #[test]
