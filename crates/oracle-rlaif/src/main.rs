@@ -23,7 +23,9 @@ fn main() -> ExitCode {
         Ok(commands::Outcome::Done) => ExitCode::SUCCESS,
         Ok(commands::Outcome::Interrupted) => ExitCode::from(130),
         Err(error) => {
-            commands::progress::say(&format!("error: {error:#}"));
+            let text = format!("{error:#}");
+            let line: Vec<&str> = text.lines().map(str::trim).collect();
+            commands::progress::say(&format!("error: {}", line.join(" ")));
             ExitCode::from(commands::exit_code(&error))
         }
     }

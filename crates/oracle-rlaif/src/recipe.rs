@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// Seed of data order, sampling, adapters and a noisy Oracle. Default 42.
+    /// Seed of data order, sampling, adapters and weights from nothing. Default 42.
     #[serde(default = "default_seed")]
     pub seed: u64,
     /// The model to start from.
@@ -226,13 +226,14 @@ impl Recipe {
     /// As [`read`](Self::read), without the file's name.
     pub fn parse(text: &str, overrides: &[String]) -> Result<Recipe> {
         let recipe: Recipe = if overrides.is_empty() {
-            toml::from_str(text).map_err(|error| explain(&error))?
+            toml::from_str(text).map_err(|error| explain(&error, Some(text)))?
         } else {
-            let mut table: toml::Table = toml::from_str(text).map_err(|error| explain(&error))?;
+            let mut table: toml::Table =
+                toml::from_str(text).map_err(|error| explain(&error, Some(text)))?;
             for set in overrides {
                 apply(&mut table, set)?;
             }
-            table.try_into().map_err(|error: toml::de::Error| explain(&error))?
+            table.try_into().map_err(|error: toml::de::Error| explain(&error, None))?
         };
         recipe.checked()
     }
@@ -323,22 +324,31 @@ fn apply(table: &mut toml::Table, set: &str) -> Result<()> {
     Ok(())
 }
 
-/// A TOML error, with the nearest valid name where a key is unknown.
-fn explain(error: &toml::de::Error) -> anyhow::Error {
-    let message = error.to_string();
-    let message = message.trim_end();
-    if let Some(at) = message.find("unknown field") {
-        let mut quoted = message[at..].split('`').skip(1).step_by(2);
-        if let Some(unknown) = quoted.next() {
-            let nearest = quoted.max_by(|a, b| {
-                strsim::jaro_winkler(a, unknown).total_cmp(&strsim::jaro_winkler(b, unknown))
-            });
-            if let Some(nearest) = nearest {
-                return anyhow::anyhow!("{message}\nhint: did you mean `{nearest}`?");
-            }
-        }
-    }
-    anyhow::anyhow!("{message}")
+/// A TOML error in one line: where in `text` it is, and the nearest valid name where a key is
+/// unknown.
+fn explain(error: &toml::de::Error, text: Option<&str>) -> anyhow::Error {
+    let place = error
+        .span()
+        .zip(text)
+        .and_then(|(span, text)| text.get(..span.start))
+        .map(|before| format!("line {}: ", before.matches('\n').count() + 1));
+    // Without a text to point into, the whole message names the section.
+    let message = match &place {
+        Some(_) => error.message().to_owned(),
+        None => error.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
+    };
+    let hint = nearest(&message).map(|name| format!("; did you mean `{name}`?"));
+    anyhow::anyhow!("{}{message}{}", place.unwrap_or_default(), hint.unwrap_or_default())
+}
+
+/// The valid name most like the one that `message` says is unknown.
+fn nearest(message: &str) -> Option<&str> {
+    let at = message.find("unknown field").or_else(|| message.find("unknown variant"))?;
+    let mut quoted = message[at..].split('`').skip(1).step_by(2);
+    let unknown = quoted.next()?;
+    quoted.max_by(|a, b| {
+        strsim::jaro_winkler(a, unknown).total_cmp(&strsim::jaro_winkler(b, unknown))
+    })
 }
 
 #[cfg(test)]
@@ -377,7 +387,8 @@ mod tests {
     fn a_typo_is_an_error_that_names_the_nearest_key() {
         let error = Recipe::parse(&SMALL.replace("beta", "betta"), &[]).unwrap_err();
         let text = format!("{error:#}");
-        assert!(text.contains("unknown field `betta`") && text.contains("mean `beta`"), "{text}");
+        assert!(text.contains("line 9: unknown field `betta`"), "{text}");
+        assert!(text.ends_with("did you mean `beta`?") && !text.contains('\n'), "{text}");
         let error = Recipe::parse(SMALL, &["train.epsilonn=0.1".to_owned()]).unwrap_err();
         assert!(format!("{error:#}").contains("mean `epsilon`"), "{error:#}");
     }

@@ -75,9 +75,6 @@ impl OracleMetrics {
             named.push(("oracle/latency".to_owned(), mean.as_secs_f64()));
             named.push(("oracle/latency_max".to_owned(), self.latency_max.as_secs_f64()));
         }
-        if let Some(ties) = self.ties_fraction() {
-            named.push(("rank/ties".to_owned(), ties));
-        }
         named
     }
 
@@ -176,7 +173,7 @@ mod tests {
     fn names_are_those_of_the_log() {
         let silent: Vec<String> =
             OracleMetrics::default().named().into_iter().map(|(name, _)| name).collect();
-        assert!(!silent.iter().any(|name| name.contains("latency") || name == "rank/ties"));
+        assert!(!silent.iter().any(|name| name.contains("latency")));
 
         let mut metrics = OracleMetrics { groups: 2, calls: 2, ..OracleMetrics::default() };
         metrics.count_failure(&OracleError::Cancelled { example: "e".to_owned() });
@@ -188,7 +185,6 @@ mod tests {
             ("oracle/failures/cancelled", 1.0),
             ("oracle/latency", 1.5),
             ("oracle/latency_max", 1.5),
-            ("rank/ties", 1.0 / 3.0),
         ] {
             assert!((named[name] - value).abs() < 1e-12, "{name}: {}", named[name]);
         }

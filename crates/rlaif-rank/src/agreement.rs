@@ -82,7 +82,9 @@ pub fn kendall_tau_b(a: &Ranking, b: &Ranking) -> Result<f64, AgreementError> {
         return Err(AgreementError::Undefined { statistic: "Kendall's tau-b", why: NO_ORDER });
     }
     // Two square roots, so that huge groups do not overflow the product.
-    Ok(balance as f64 / ((untied_a as f64).sqrt() * (untied_b as f64).sqrt()))
+    // Their rounding may carry equal orders a hair beyond 1.
+    let tau = balance as f64 / ((untied_a as f64).sqrt() * (untied_b as f64).sqrt());
+    Ok(tau.clamp(-1.0, 1.0))
 }
 
 const NO_ORDER: &str = "one of the rankings ties every candidate that both place";

@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(advantages, [Some(vec![-1.0, 0.0, 1.0]), None]);
         let mut metrics = Metrics::new();
         rank_metrics(&groups, &rankings, &advantages, &mut metrics);
-        assert!((metrics["rank/tau"] + 1.0).abs() < 1e-9);
+        assert!((metrics["rank/tau"] + 1.0).abs() < 1e-12);
         assert!(metrics["rank/ties"].abs() < 1e-9);
         assert!((metrics["rank/advantage_corr"] - 1.0).abs() < 1e-9);
     }

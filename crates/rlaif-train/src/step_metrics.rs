@@ -82,14 +82,8 @@ pub(crate) fn group_metrics(groups: &[Group], metrics: &mut Metrics) {
 
 /// `oracle/*`.
 pub(crate) fn oracle_metrics(oracle: &OracleMetrics, skipped_weight: f64, metrics: &mut Metrics) {
-    let mut put = |name: &str, value: f64| metrics.insert(name.to_owned(), value);
-    put("oracle/calls", oracle.calls as f64);
-    put("oracle/failures", oracle.failed() as f64);
-    put("oracle/merged_candidates", oracle.merged_candidates as f64);
-    put("oracle/skipped_weight", skipped_weight);
-    if let Some(latency) = oracle.latency_mean() {
-        put("oracle/latency", latency.as_secs_f64());
-    }
+    metrics.extend(oracle.named());
+    metrics.insert("oracle/skipped_weight".to_owned(), skipped_weight);
 }
 
 /// `speed/*_tokens_per_second`.

@@ -64,9 +64,9 @@ fn a_failed_group_leaves_the_gradient_of_the_others_as_it_is() {
         let part = tokens(&|record| record.id == "row-1") as f64 / tokens(&|_| true) as f64;
         assert!(part > 0.0 && part < 1.0, "{part}");
         assert!((metrics["oracle/skipped_weight"] - part).abs() < 1e-6);
-        assert!((metrics["oracle/failures"] - 1.0).abs() < 1e-9);
+        assert!((metrics["oracle/failed"] - 1.0).abs() < 1e-9);
         assert!(tied_metrics["oracle/skipped_weight"].abs() < 1e-9);
-        assert!(tied_metrics["oracle/failures"].abs() < 1e-9);
+        assert!(tied_metrics["oracle/failed"].abs() < 1e-9);
 
         for record in &records {
             let failed = record.id == "row-1";

@@ -81,7 +81,7 @@ fn every_step_reports_what_the_contract_names() {
         "rank/frac_all_tied",
         "rank/advantage_corr",
         "oracle/calls",
-        "oracle/failures",
+        "oracle/failed",
         "oracle/latency",
         "oracle/skipped_weight",
         "sampler/mismatch_kl",
