@@ -255,8 +255,8 @@ impl Recipe {
         }
         if let Some(sft) = &mut self.sft {
             sft.seed = self.seed;
-            if sft.batch_size == 0 {
-                bail!("`sft.batch_size` must be at least 1, got 0");
+            if sft.batch_size == 0 || sft.clips_per_batch == 0 {
+                bail!("`sft.batch_size` and `sft.clips_per_batch` must be at least 1");
             }
         }
         if let Some(train) = &mut self.train {

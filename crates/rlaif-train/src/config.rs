@@ -40,6 +40,9 @@ pub struct SftConfig {
     /// Clips per optimizer step; all questions of a clip that share its prompt's beginning are
     /// trained together. Default 8.
     pub batch_size: usize,
+    /// Clips that are differentiated together, their gradients summed over the step: bounds the
+    /// memory. Default 8.
+    pub clips_per_batch: usize,
     /// Optimizer steps. Default 100.
     pub max_steps: u64,
     /// Weights to train. Default `all`.
@@ -61,6 +64,7 @@ impl Default for SftConfig {
     fn default() -> Self {
         SftConfig {
             batch_size: 8,
+            clips_per_batch: 8,
             max_steps: 100,
             trainable: Trainable::default(),
             learning_rate: 2e-5,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Int, Tensor};
 use rlaif_model::decoder::index_tensor;
-use rlaif_model::{Parameters, Vlm};
+use rlaif_model::{Gradients, Parameters, Vlm};
 use rlaif_objective::sft;
 use rlaif_rollout::{PromptInput, encode, response_hidden};
 
@@ -40,6 +40,14 @@ pub struct SftItem {
     pub shared: PromptInput,
     /// Their continuations.
     pub turns: Vec<SftTurn>,
+}
+
+impl SftItem {
+    /// Tokens that carry loss.
+    #[must_use]
+    pub fn answer_tokens(&self) -> usize {
+        self.turns.iter().map(|turn| turn.ids.len() - turn.answer_from).sum()
+    }
 }
 
 /// Where items come from: position in the data set to item.
@@ -140,13 +148,21 @@ impl Sft {
         })?;
 
         let tracked = self.policy.tracked(|name| config.trainable.trains(name));
-        let (loss, entropy, tokens) =
-            clock.time("forward", || batch_loss(&tracked, &batch, &self.forbidden));
-        let loss_value = f64::from(loss.clone().inner().into_scalar::<f32>());
-        if !loss_value.is_finite() {
-            return Err(TrainError::NotFinite { step: self.step + 1, what: "loss" });
+        // Parts of the batch follow one another; each counts by its share of the tokens.
+        let tokens: usize = batch.iter().map(|item| item.answer_tokens()).sum();
+        let (mut loss_value, mut entropy) = (0.0, 0.0);
+        let mut gradients = Gradients::new();
+        for part in batch.chunks(config.clips_per_batch) {
+            let (loss, part_entropy) =
+                clock.time("forward", || part_loss(&tracked, part, tokens, &self.forbidden));
+            loss_value += f64::from(loss.clone().inner().into_scalar::<f32>());
+            entropy += part_entropy;
+            if !loss_value.is_finite() {
+                return Err(TrainError::NotFinite { step: self.step + 1, what: "loss" });
+            }
+            let more = clock.time("backward", || tracked.gradients(&loss.backward()));
+            optim::accumulate(&mut gradients, more);
         }
-        let mut gradients = clock.time("backward", || tracked.gradients(&loss.backward()));
         drop(tracked);
         let norm = clock.time("optimizer", || {
             optim::clip_global_norm(&mut gradients, config.optim.max_grad_norm)
@@ -177,16 +193,21 @@ impl Sft {
     }
 }
 
-/// Mean negative log-likelihood over the answers' tokens, `[1]`; their mean entropy, and their
-/// number.
-fn batch_loss(model: &Vlm, batch: &[Arc<SftItem>], forbidden: &[u32]) -> (Tensor<1>, f64, usize) {
-    let prompts: Vec<&PromptInput> = batch.iter().map(|item| &item.shared).collect();
+/// Negative log-likelihood of the answers' tokens over `tokens`, the number in the whole batch,
+/// `[1]`, and their entropy over the same.
+fn part_loss(
+    model: &Vlm,
+    part: &[Arc<SftItem>],
+    tokens: usize,
+    forbidden: &[u32],
+) -> (Tensor<1>, f64) {
+    let prompts: Vec<&PromptInput> = part.iter().map(|item| &item.shared).collect();
     let prefix = encode(model, &prompts);
     let mut responses: Vec<(usize, &[u32])> = Vec::new();
     let mut rows = Vec::new();
     let mut targets: Vec<i64> = Vec::new();
     let mut at = 0;
-    for (prompt, item) in batch.iter().enumerate() {
+    for (prompt, item) in part.iter().enumerate() {
         for turn in &item.turns {
             responses.push((prompt, &turn.ids));
             rows.extend(at + turn.answer_from..at + turn.ids.len());
@@ -200,7 +221,8 @@ fn batch_loss(model: &Vlm, batch: &[Arc<SftItem>], forbidden: &[u32]) -> (Tensor
     let n = targets.len();
     let targets = Tensor::<1, Int>::from_data(targets.as_slice(), &device);
     let stats = rlaif_ops::token_logprobs(hidden, model.decoder.head(), targets, forbidden);
-    let weights = Tensor::<1>::full([n], 1.0 / n.max(1) as f64, &device);
-    let entropy = f64::from(stats.entropy.inner().mean().into_scalar::<f32>());
-    (sft(stats.logprobs, weights), entropy, n)
+    let share = 1.0 / tokens.max(1) as f64;
+    let weights = Tensor::<1>::full([n], share, &device);
+    let entropy = f64::from(stats.entropy.inner().sum().into_scalar::<f32>()) * share;
+    (sft(stats.logprobs, weights), entropy)
 }

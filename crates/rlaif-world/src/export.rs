@@ -37,7 +37,7 @@ impl fmt::Display for ExportSummary {
 /// nearly lossless, [`FPS`] frames a second, each pixel of the world `scale` pixels wide) and
 /// `test.jsonl` with the rows of [`examples`], whose `video` is relative to `out`.
 ///
-/// Every file is either whole or not there, and the rows are written last. The same export with
+/// `progress` hears the number of clips done. Every file is either whole or not there, and the rows are written last. The same export with
 /// the same `ffmpeg` gives the same bytes.
 ///
 /// # Errors
@@ -51,6 +51,7 @@ pub fn export(
     clips: u64,
     out: &Path,
     scale: u32,
+    progress: &mut dyn FnMut(u64),
 ) -> Result<ExportSummary, WorldError> {
     let end = check(config, first, clips, scale)?;
     let videos = out.join("clips");
@@ -67,6 +68,7 @@ pub fn export(
         let video = VideoRef::File(Path::new("clips").join(name));
         let rows_of_clip = examples(config, split, index).into_iter();
         rows.extend(rows_of_clip.map(|row| Example { video: video.clone(), ..row }));
+        progress(index - first + 1);
     }
     let jsonl = out.join(format!("{split}.jsonl"));
     let rows = write_jsonl(&jsonl, &rows)?;
@@ -193,7 +195,7 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         let config = WorldConfig { seed: 7, ..WorldConfig::default() };
-        let summary = export(&config, Split::Test, 3, 2, folder.path(), 4).unwrap();
+        let summary = export(&config, Split::Test, 3, 2, folder.path(), 4, &mut |_| ()).unwrap();
         let mut expected = examples(&config, Split::Test, 3);
         expected.extend(examples(&config, Split::Test, 4));
         assert_eq!((summary.clips, summary.rows), (2, expected.len()));
@@ -213,7 +215,7 @@ mod tests {
         assert_eq!(probe(&video), "h264,128,128,yuv420p,4/1,8");
 
         let before = std::fs::read(&video).unwrap();
-        export(&config, Split::Test, 4, 1, folder.path(), 4).unwrap();
+        export(&config, Split::Test, 4, 1, folder.path(), 4, &mut |_| ()).unwrap();
         assert_eq!(std::fs::read(&video).unwrap(), before, "the same bytes again");
         let left: Vec<_> = std::fs::read_dir(folder.path().join("clips")).unwrap().collect();
         assert_eq!(left.len(), 2, "nothing is left over: {left:?}");
@@ -226,7 +228,7 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         let config = WorldConfig::default();
-        export(&config, Split::Train, 0, 1, folder.path(), 4).unwrap();
+        export(&config, Split::Train, 0, 1, folder.path(), 4, &mut |_| ()).unwrap();
         let output = Command::new("ffmpeg")
             .args(["-v", "error", "-i"])
             .arg(folder.path().join("clips/train-000000.mp4"))
@@ -256,7 +258,8 @@ mod tests {
             (&config, u64::MAX, 2, 2, "first"),
             (&WorldConfig { frames: 1, ..config.clone() }, 0, 1, 2, "frames"),
         ] {
-            let error = export(config, Split::Train, first, clips, folder, scale).unwrap_err();
+            let error =
+                export(config, Split::Train, first, clips, folder, scale, &mut |_| ()).unwrap_err();
             assert!(error.to_string().contains(&format!("`{field}`")), "{error}");
         }
     }

@@ -95,7 +95,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Outcome> {
         Command::Train(args) => train::run(&context, args),
         Command::Eval(args) => eval::run(&context, args),
         Command::Generate(args) => generate::run(&context, args),
-        Command::World(command) => world::run(command),
+        Command::World(command) => world::run(&context, command),
         Command::Report(args) => report::run(args),
         Command::Recipe(command) => recipe::run(command),
         Command::Bench(command) => bench::run(&context, command),

@@ -6,8 +6,8 @@ use anyhow::Result;
 use rlaif_data::write_atomic;
 use rlaif_world::{Split, WorldConfig};
 
-use super::Outcome;
-use super::progress::{print, say};
+use super::progress::{Progress, print, say};
+use super::{Context, Outcome};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum WorldCommand {
@@ -45,12 +45,15 @@ pub(crate) enum WorldCommand {
     },
 }
 
-pub(crate) fn run(command: &WorldCommand) -> Result<Outcome> {
+pub(crate) fn run(context: &Context, command: &WorldCommand) -> Result<Outcome> {
     match command {
         WorldCommand::Export { split, clips, first, scale, seed, out } => {
             let config = WorldConfig { seed: *seed, ..WorldConfig::default() };
-            let summary = rlaif_world::export(&config, *split, *first, *clips, out, *scale)?;
-            say(&format!("{summary}"));
+            let mut bar = Progress::start("writing clips", *clips, context.quiet);
+            let mut done = |clips| bar.at(clips, "");
+            let summary =
+                rlaif_world::export(&config, *split, *first, *clips, out, *scale, &mut done)?;
+            bar.done(&summary.to_string());
         }
         WorldCommand::Show { address, png, json } => {
             let (config, split, index) = rlaif_world::parse_address(address)?;

@@ -108,6 +108,29 @@ fn the_first_loss_is_the_mean_likelihood_of_the_answers_and_it_falls() {
     }
 }
 
+#[test]
+fn gradients_accumulate_to_the_same_weights_however_the_clips_are_batched() {
+    let items = items();
+    let of = |clips_per_batch| {
+        // A loss that is smooth in the gradient: see `smooth` beside the same test of `Grpo`.
+        let optim = OptimConfig { adam_epsilon: 1e-3, ..config().optim };
+        let config = SftConfig { batch_size: 5, clips_per_batch, optim, save_steps: 0, ..config() };
+        let mut sft = sft(&config);
+        let metrics = run(&mut sft, &items, None, None).unwrap();
+        assert!(distance(&sft.policy, &model()) > 1e-3, "it has trained");
+        (sft.policy, metrics)
+    };
+    let (whole, metrics) = of(5);
+    for clips_per_batch in [1, 2] {
+        let (parts, same) = of(clips_per_batch);
+        // Weights that moved by some 1e-2, compared to a thousandth of that.
+        assert!(distance(&whole, &parts) < 1e-5, "batches of {clips_per_batch}");
+        for name in ["loss", "entropy", "num_tokens"] {
+            assert!((metrics[0][name] - same[0][name]).abs() < 1e-5, "{name}");
+        }
+    }
+}
+
 /// Two questions on one prefix, against the same two as items of their own. The prompt token
 /// that is repeated must weigh nothing.
 #[test]
