@@ -5,7 +5,7 @@
 
 use rayon::prelude::*;
 
-use super::buffer::{Buffer, mat, size, tensor, with_rows};
+use super::buffer::{Buffer, mat, tensor, with_rows};
 use super::extension::Operation;
 use super::math::exp;
 use super::reduce::max;
@@ -356,9 +356,4 @@ kernel! {
             *log_sum = top + total.ln();
         }
     }
-}
-
-/// Number of query rows; kept beside [`size`] for the backward.
-pub(super) fn query_rows(grad: &Buffer) -> usize {
-    size(grad)[0]
 }

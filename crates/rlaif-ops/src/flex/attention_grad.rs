@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::attention::{Attention, Block, Cluster, Saved, View, Work, plan, query_rows};
-use super::buffer::{Buffer, mat, tensor, with_rows};
+use super::attention::{Attention, Block, Cluster, Saved, View, Work, plan};
+use super::buffer::{Buffer, mat, size, tensor, with_rows};
 use super::math::{exp, madd};
 use crate::Heads;
 use crate::simd::{Mat, MatMut, Threads, gemm, kernel};
@@ -54,7 +54,7 @@ impl Attention {
             .map(|task| task.run(view, self.heads, log_sums, out, grad_view))
             .collect();
 
-        let rows = query_rows(&grad);
+        let rows = size(&grad)[0];
         let width = kv * dim;
         let mut dq = vec![0.0; rows * query * dim];
         let [mut dk, mut dv] = [(); 2].map(|()| vec![0.0; view.k.rows() * width]);
