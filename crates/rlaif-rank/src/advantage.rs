@@ -303,21 +303,44 @@ fn from_deltas(deltas: Vec<f64>) -> Vec<f64> {
     deltas.into_iter().map(|delta| mean - delta).collect()
 }
 
-/// `(s_i - mean) / (std + 1e-4)` with the sample standard deviation (n - 1), as TRL computes it.
 fn standardised(scores: &[f64]) -> Result<Vec<f64>, AdvantageError> {
-    let first = scores[0];
-    if scores.iter().all(|score| score.total_cmp(&first).is_eq()) {
-        return Ok(vec![0.0; scores.len()]);
+    let values = zscore(scores);
+    if values.iter().all(|value| value.is_finite()) {
+        return Ok(values);
     }
+    let largest = |a: &usize, b: &usize| scores[*a].abs().total_cmp(&scores[*b].abs());
+    let candidate = (0..scores.len()).max_by(largest).unwrap_or(0);
+    Err(AdvantageError::ScoreNotFinite { candidate, score: scores[candidate] })
+}
+
+/// The scores of a scalar reward, standardised within their group: `(s_i - mean) / (std + 1e-4)`.
+///
+/// `std` is the sample standard deviation, with n - 1 in its denominator. GRPO's paper does not
+/// say which it means; this is what TRL computes (`torch.std` at its default), so that a run of
+/// plain GRPO here can be compared with one there. Equal scores give exactly 0.
+///
+/// Scores that are not finite, or so large that their spread is not, give NaN for the whole group:
+/// [`advantages`] refuses them with the candidate's number instead.
+///
+/// ```
+/// // The mean is 2, and std = sqrt(2 / 3) = 0.8165.
+/// let values = rlaif_rank::zscore(&[1.0, 3.0, 2.0, 2.0]);
+/// assert!((values[1] - 1.224_594_89).abs() < 1e-8);
+/// assert_eq!(rlaif_rank::zscore(&[0.1, 0.1]), [0.0, 0.0]);
+/// ```
+#[must_use]
+pub fn zscore(scores: &[f64]) -> Vec<f64> {
     let (mean, std) = (mean(scores), sample_std(scores));
     if !(mean.is_finite() && std.is_finite()) {
-        let largest = |a: &usize, b: &usize| scores[*a].abs().total_cmp(&scores[*b].abs());
-        let candidate = (0..scores.len()).max_by(largest).unwrap_or(0);
-        return Err(AdvantageError::ScoreNotFinite { candidate, score: scores[candidate] });
+        return vec![f64::NAN; scores.len()];
+    }
+    // Rounding of the mean would make equal scores differ from it.
+    if scores.iter().all(|score| score.total_cmp(&scores[0]).is_eq()) {
+        return vec![0.0; scores.len()];
     }
     let values = scores.iter().map(|score| (mean - score) / (std + STD_EPSILON)).collect();
     // Rounding of a mean far from 0 leaves a common remainder; centring again takes it out.
-    Ok(from_deltas(values))
+    from_deltas(values)
 }
 
 /// What keeps nearly equal values from being blown up; GRPO's and TRL's.

@@ -89,6 +89,20 @@ fn zscore_is_grpos() {
     let ranking = Ranking::from_scores(&scores).unwrap();
     let got = advantages(Advantage::Zscore, &ranking, &[], Some(&scores)).unwrap();
     assert!(close(&got, &[-1.224_594_89, 1.224_594_89, 0.0, 0.0], 1e-8), "{got:?}");
+    assert_eq!(zscore(&scores), got);
+}
+
+#[test]
+fn zscore_from_scores_alone_is_zero_for_equal_ones_and_nan_for_what_is_no_score() {
+    // The mean of three times 0.1 is not 0.1 in floating point.
+    assert_eq!(zscore(&[0.1, 0.1, 0.1]), [0.0; 3]);
+    assert_eq!(zscore(&[7.0]), [0.0]);
+    assert_eq!(zscore(&[]), [0.0; 0]);
+    for scores in [[1.0, f64::NAN], [1.0, f64::INFINITY], [f64::INFINITY; 2], [1e300, -1e300]] {
+        assert!(zscore(&scores).iter().all(|value| value.is_nan()), "{scores:?}");
+    }
+    // Two scores 0.2 apart: 0.1 / (0.1 sqrt(2) + 1e-4), and not 0.1 / (0.1 + 1e-4).
+    assert!(close(&zscore(&[0.4, 0.6]), &[-0.706_607_13, 0.706_607_13], 1e-8));
 }
 
 #[test]
