@@ -16,6 +16,17 @@ pub struct RankRequest {
     pub candidates: Vec<String>,
 }
 
+impl RankRequest {
+    /// The same without [`Example::narrative`], for an Oracle that is to see what the policy sees:
+    /// the narratives of VLM-RLAIF serve its preference labels, and the Oracle of Oracle-RLAIF
+    /// gets none.
+    #[must_use]
+    pub fn without_narrative(mut self) -> Self {
+        self.example.narrative = None;
+        self
+    }
+}
+
 /// An order that an Oracle gave, with what is logged about it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
@@ -68,5 +79,20 @@ impl<O: Oracle + ?Sized> Oracle for std::sync::Arc<O> {
 
     fn rank(&self, requests: &[RankRequest], cancel: &Cancel) -> Vec<Result<Verdict, OracleError>> {
         (**self).rank(requests, cancel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::request;
+
+    #[test]
+    fn without_narrative_drops_the_narrative_alone() {
+        let bare = request("a", &["p", "q"]);
+        let mut told = bare.clone();
+        told.example.narrative = Some("A ball rolls.".to_owned());
+        assert_ne!(told, bare);
+        assert_eq!(told.without_narrative(), bare);
+        assert_eq!(bare.clone().without_narrative(), bare);
     }
 }
