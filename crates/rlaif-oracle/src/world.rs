@@ -1,39 +1,60 @@
 //! The `world` Oracle: ClipWorld's ground truth, with noise of a stated size.
 
-use std::time::Instant;
+use std::{num::NonZeroUsize, time::Instant};
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use rlaif_rank::Ranking;
-use rlaif_world::{WorldError, perturb, rank_answers, strength_for};
+use rlaif_rank::{Ranking, merge_identical};
+use rlaif_world::{
+    WorldError, leave_unplaced, perturb, rank_answers, rank_answers_in_steps, strength_for,
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{Cancel, ConfigError, Oracle, OracleError, RankRequest, Verdict};
 
-/// Settings of the `world` Oracle.
+/// Settings of the `world` Oracle. The defaults are the truth itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WorldOracleConfig {
     /// Expected Kendall tau-b between the verdict and the true order of a group, in [0, 1];
     /// default 1, the truth itself. At 0 the order says nothing.
     pub tau: f64,
-    /// Seed of the noise; default 0.
+    /// Seed of the noise and of the gaps; default 0.
     pub seed: u64,
+    /// A coarse judge: grades answers in this many steps of equal width over the credit 0 to 1, at
+    /// least 2, and ties those in one step; default none, as fine as the truth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub levels: Option<usize>,
+    /// Probability with which each candidate is left unplaced, in [0, 1); default 0, a complete
+    /// order. Two distinct candidates stay placed whatever is drawn.
+    pub unplaced: f64,
 }
 
 impl Default for WorldOracleConfig {
     fn default() -> Self {
-        WorldOracleConfig { tau: 1.0, seed: 0 }
+        WorldOracleConfig { tau: 1.0, seed: 0, levels: None, unplaced: 0.0 }
     }
 }
 
-/// Orders answers to ClipWorld's questions by [`rank_answers`], perturbed as [`perturb`] says.
+/// Orders answers to ClipWorld's questions by the truth, and errs as it is told to, in this order:
 ///
-/// The noise depends on the seed, the example and the candidates alone: a group that is asked
-/// about again, after a resume for instance, gets the same verdict. Its strength is solved for
-/// each group, with its ties, so that the expected tau is the stated one in each. Equally right
-/// answers tie whatever the noise.
+/// 1. the true order, [`rank_answers`];
+/// 2. `levels`: answers of one step tie, [`rank_answers_in_steps`];
+/// 3. `tau`: noise on what is left of the order, [`perturb`];
+/// 4. `unplaced`: gaps, [`leave_unplaced`].
+///
+/// So `tau` is that to the *coarse* order: what a step ties goes on tying whatever the noise, and
+/// a group within one step is a tie of all, on which noise has no effect. The strength of the
+/// noise is solved for each group, with its ties, so that the expected tau is the stated one in
+/// each. Gaps come last, independently of where a candidate stands, and so they leave the expected
+/// tau of the placed as it is (to the letter where nothing ties). A gap in a tie of all is no tie of
+/// all any more: what is not placed counts as behind the placed where advantages are made.
+///
+/// Noise and gaps depend on the seed, the example and the candidates alone: a group that is asked
+/// about again, after a resume for instance, gets the same verdict. They are drawn from two
+/// streams of that one seed, so that the same candidates are left out at every `tau` and `levels`,
+/// and more of them at a larger `unplaced`. Identical candidates are placed or left out together.
 ///
 /// A request that is not about ClipWorld is [`OracleError::NotOfTheWorld`].
 #[derive(Clone, Debug, Default)]
@@ -46,24 +67,60 @@ impl WorldOracle {
     ///
     /// # Errors
     ///
-    /// When `tau` is outside of [0, 1].
+    /// When `tau` is outside of [0, 1], `levels` below 2 or `unplaced` outside of [0, 1).
     pub fn new(config: WorldOracleConfig) -> Result<Self, ConfigError> {
-        if (0.0..=1.0).contains(&config.tau) {
-            return Ok(WorldOracle { config });
+        let wrong = |field, why| Err(ConfigError::Field { oracle: "world", field, why });
+        let WorldOracleConfig { tau, levels, unplaced, .. } = config;
+        if !(0.0..=1.0).contains(&tau) {
+            return wrong("tau", format!("{tau} is outside of 0 to 1; set 1 for the true order"));
         }
-        let why = format!("{} is outside of 0 to 1; set 1 for the true order", config.tau);
-        Err(ConfigError::Field { oracle: "world", field: "tau", why })
+        if let Some(levels @ ..2) = levels {
+            let why = format!(
+                "{levels} ties every answer; set 2 or more, or leave it out to judge as finely as \
+                 the truth does"
+            );
+            return wrong("levels", why);
+        }
+        if !(0.0..1.0).contains(&unplaced) {
+            let why = format!(
+                "{unplaced} is no probability from 0 to below 1; set 0 to place every candidate"
+            );
+            return wrong("unplaced", why);
+        }
+        Ok(WorldOracle { config })
     }
 
     fn rank_one(&self, request: &RankRequest) -> Result<Verdict, OracleError> {
         let start = Instant::now();
-        let truth = rank_answers(&request.example, &request.candidates)
-            .map_err(|error| refusal(request, &error))?;
-        Ok(Verdict::new(self.perturbed(request, &truth), start.elapsed()))
+        let RankRequest { example, candidates } = request;
+        let judged = match self.config.levels.and_then(NonZeroUsize::new) {
+            Some(steps) => rank_answers_in_steps(example, candidates, steps),
+            None => rank_answers(example, candidates),
+        };
+        let judged = judged.map_err(|error| refusal(request, &error))?;
+        let noisy = self.perturbed(request, &judged);
+        Ok(Verdict::new(self.with_gaps(request, noisy), start.elapsed()))
     }
 
-    fn perturbed(&self, request: &RankRequest, truth: &Ranking) -> Ranking {
-        perturb(truth, strength_for(truth, self.config.tau), &mut self.stream(request))
+    fn perturbed(&self, request: &RankRequest, judged: &Ranking) -> Ranking {
+        perturb(judged, strength_for(judged, self.config.tau), &mut self.stream(request))
+    }
+
+    fn with_gaps(&self, request: &RankRequest, ranking: Ranking) -> Ranking {
+        if self.config.unplaced == 0.0 {
+            return ranking;
+        }
+        let mut stream = self.stream(request);
+        // Beside the stream of the noise, which takes one number a block.
+        stream.set_stream(1);
+        let merged = merge_identical(&request.candidates);
+        let gaps = |distinct: Ranking| leave_unplaced(&distinct, self.config.unplaced, &mut stream);
+        let partial = ranking
+            .restrict(&merged.representatives)
+            .map(gaps)
+            .and_then(|distinct| distinct.expand(&merged.representative_of));
+        // The places are those that `merge_identical` found among the same candidates.
+        partial.unwrap_or(ranking)
     }
 
     fn stream(&self, request: &RankRequest) -> ChaCha8Rng {
@@ -108,108 +165,4 @@ impl Oracle for WorldOracle {
 }
 
 #[cfg(test)]
-mod tests {
-    use rlaif_data::Example;
-    use rlaif_rank::kendall_tau_b;
-    use rlaif_world::{Split, WorldConfig, examples};
-
-    use super::*;
-    use crate::{OracleConfig, build, testing::request};
-
-    fn oracle(tau: f64, seed: u64) -> WorldOracle {
-        WorldOracle::new(WorldOracleConfig { tau, seed }).unwrap()
-    }
-
-    /// A question about colors, and answers from right to empty.
-    fn colors() -> RankRequest {
-        let row = |index| {
-            examples(&WorldConfig::default(), Split::Train, index).into_iter().find(|row| {
-                row.choices.is_none() && row.category.as_deref() == Some("attribute_perception")
-            })
-        };
-        let example: Example = (0..50).find_map(row).unwrap();
-        let right = example.reference.clone().unwrap();
-        let candidates = vec![
-            String::new(),
-            right.clone(),
-            format!("{right} {right}"),
-            "pink circus".to_owned(),
-        ];
-        RankRequest { example, candidates }
-    }
-
-    fn verdict(oracle: &WorldOracle, request: &RankRequest) -> Ranking {
-        let mut results = oracle.rank(std::slice::from_ref(request), &Cancel::new());
-        results.remove(0).unwrap().ranking
-    }
-
-    #[test]
-    fn without_noise_the_verdict_is_the_truth() {
-        assert_eq!(verdict(&oracle(1.0, 5), &colors()).to_string(), "[2] > [3] > [4] > [1]");
-    }
-
-    #[test]
-    fn the_same_group_gets_the_same_verdict_and_noise_is_as_stated() {
-        let (mut sum, mut seen) = (0.0, std::collections::BTreeSet::new());
-        let n = 4000;
-        let truth = verdict(&oracle(1.0, 0), &colors());
-        for seed in 0..n {
-            let noisy = verdict(&oracle(0.4, seed), &colors());
-            if seed < 20 {
-                assert_eq!(noisy, verdict(&oracle(0.4, seed), &colors()));
-            }
-            sum += kendall_tau_b(&truth, &noisy).unwrap();
-            seen.insert(noisy.to_string());
-        }
-        let mean = sum / n as f64;
-        assert!((mean - 0.4).abs() < 0.03, "{mean}");
-        assert_eq!(seen.len(), 24, "every order occurs");
-    }
-
-    #[test]
-    fn other_examples_and_candidates_have_other_noise() {
-        let (one, two) = (colors(), colors());
-        let other =
-            RankRequest { example: Example { id: "another".to_owned(), ..two.example }, ..two };
-        let verdicts = |request: &RankRequest| -> Vec<Ranking> {
-            (0..20).map(|seed| verdict(&oracle(0.0, seed), request)).collect()
-        };
-        assert_ne!(verdicts(&one), verdicts(&other));
-    }
-
-    #[test]
-    fn settings_and_foreign_rows_are_refused_by_name() {
-        for tau in [-0.1, 1.5, f64::NAN] {
-            let error = WorldOracle::new(WorldOracleConfig { tau, seed: 0 }).unwrap_err();
-            assert!(error.to_string().contains("`tau` of the world oracle"), "{error}");
-        }
-        let results =
-            oracle(1.0, 0).rank(&[request("row-7", &["p", "q"]), colors()], &Cancel::new());
-        let error = results[0].as_ref().unwrap_err();
-        assert!(matches!(error, OracleError::NotOfTheWorld { example, .. } if example == "row-7"));
-        assert!(error.to_string().contains("ClipWorld examples alone"), "{error}");
-        assert!(results[1].is_ok());
-        let nothing = RankRequest { candidates: vec![], ..colors() };
-        let results = oracle(1.0, 0).rank(&[nothing], &Cancel::new());
-        assert!(matches!(results[0], Err(OracleError::NoCandidates { .. })));
-    }
-
-    #[test]
-    fn a_recipe_builds_it() {
-        let config: OracleConfig =
-            serde_json::from_str(r#"{"type": "world", "tau": 0.5}"#).unwrap();
-        let expected = WorldOracleConfig { tau: 0.5, seed: 0 };
-        assert_eq!(config, OracleConfig::World(expected));
-        assert_eq!(build(&config).unwrap().name(), "world");
-        assert!(serde_json::from_str::<OracleConfig>(r#"{"type": "world", "tua": 1}"#).is_err());
-        assert!(build(&OracleConfig::World(WorldOracleConfig { tau: 2.0, seed: 0 })).is_err());
-    }
-
-    #[test]
-    fn cancelled_means_cancelled() {
-        let cancel = Cancel::new();
-        cancel.cancel();
-        let results = oracle(1.0, 0).rank(&[colors()], &cancel);
-        assert!(matches!(&results[0], Err(OracleError::Cancelled { .. })));
-    }
-}
+mod tests;

@@ -16,6 +16,8 @@
 //! not asked for costs nothing. The score is a measure within ClipWorld and never leaves through
 //! an Oracle, which gives the order alone.
 
+use std::num::NonZeroUsize;
+
 use rlaif_data::Example;
 use rlaif_rank::Ranking;
 
@@ -64,9 +66,42 @@ pub fn truth_score(example: &Example, answer: &str) -> Result<f64, WorldError> {
 ///
 /// As [`truth_score`]; [`WorldError::NoCandidates`] without candidates.
 pub fn rank_answers(example: &Example, candidates: &[String]) -> Result<Ranking, WorldError> {
+    order_by(example, candidates, |score| score)
+}
+
+/// The same as a coarse judge sees it, who grades in `steps` steps of equal width over the scores
+/// 0 to 1 and takes answers of one step for equally good. A score on the border of two steps
+/// belongs to the upper one, and 1 to the highest.
+///
+/// Of two steps the lower one holds everything below 0.5: an empty answer ties with a wrong one.
+///
+/// # Errors
+///
+/// As [`rank_answers`].
+pub fn rank_answers_in_steps(
+    example: &Example,
+    candidates: &[String],
+    steps: NonZeroUsize,
+) -> Result<Ranking, WorldError> {
+    order_by(example, candidates, |score| step_of(score, steps))
+}
+
+/// The number of the step, from 0, as a score.
+fn step_of(score: f64, steps: NonZeroUsize) -> f64 {
+    let steps = steps.get() as f64;
+    // To a billionth, as scores are: 0.29 * 100 is below 29 in floating point.
+    let reached = ((score * steps * 1e9).round() / 1e9).floor();
+    reached.min(steps - 1.0)
+}
+
+fn order_by(
+    example: &Example,
+    candidates: &[String],
+    grade: impl Fn(f64) -> f64,
+) -> Result<Ranking, WorldError> {
     let grader = Grader::new(example)?;
-    let scores: Vec<f64> = candidates.iter().map(|answer| grader.score(answer)).collect();
-    Ranking::from_scores(&scores)
+    let grades: Vec<f64> = candidates.iter().map(|answer| grade(grader.score(answer))).collect();
+    Ranking::from_scores(&grades)
         .map_err(|_| WorldError::NoCandidates { example: example.id.clone() })
 }
 

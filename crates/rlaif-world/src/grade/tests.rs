@@ -136,6 +136,24 @@ fn wrong_letters_are_near_misses_where_they_share_facts() {
 }
 
 #[test]
+fn steps_are_of_equal_width_and_borders_belong_above() {
+    for (score, steps, expected) in [
+        (0.0, 4, 0.0),
+        (0.2499, 4, 0.0),
+        (0.25, 4, 1.0),
+        (0.99, 4, 3.0),
+        (1.0, 4, 3.0),
+        // 0.29 * 100 = 28.999999999999996, 0.1 * 3 is above 0.3.
+        (0.29, 100, 29.0),
+        (0.1, 30, 3.0),
+        (1.0, 1, 0.0),
+    ] {
+        let got = step_of(score, NonZeroUsize::new(steps).unwrap());
+        assert!((got - expected).abs() < f64::EPSILON, "{score} of {steps}: {got}");
+    }
+}
+
+#[test]
 fn rows_from_elsewhere_are_refused_by_name() {
     let mut row = examples(&WorldConfig::default(), Split::Test, 0).remove(0);
     for (key, value, why) in [
@@ -217,6 +235,26 @@ proptest! {
             let is_bad = |(answer, score): (&String, &f64)| *score <= 0.0 && !words_of(answer).is_empty();
             prop_assert!(!answers.iter().zip(&scores).any(is_bad));
         }
+    }
+
+    #[test]
+    fn steps_tie_and_never_turn_the_order(
+        row in any_row(), answers in proptest::collection::vec(any_answer(), 2..6),
+        steps in 1_usize..12,
+    ) {
+        let fine = rank_answers(&row, &answers).unwrap();
+        let coarse = rank_answers_in_steps(&row, &answers, NonZeroUsize::new(steps).unwrap());
+        let coarse = coarse.unwrap();
+        prop_assert!(coarse.blocks().len() <= steps);
+        for i in 0..answers.len() {
+            for j in 0..answers.len() {
+                if fine.levels()[i] <= fine.levels()[j] {
+                    prop_assert!(coarse.levels()[i] <= coarse.levels()[j]);
+                }
+            }
+        }
+        let many = NonZeroUsize::new(1_000_000_000).unwrap();
+        prop_assert_eq!(rank_answers_in_steps(&row, &answers, many).unwrap(), fine);
     }
 
     #[test]
