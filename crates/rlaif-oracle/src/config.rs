@@ -1,5 +1,7 @@
 //! Which Oracle a recipe asks for.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -28,6 +30,28 @@ pub enum OracleConfig {
     Reference(ReferenceConfig),
     /// Any program: [`CommandOracle`].
     Command(CommandConfig),
+    /// A reward model of this project: the program that holds models builds it, [`build`] cannot.
+    #[serde(alias = "reward-model")]
+    RewardModel(RewardModelOracleConfig),
+}
+
+/// Settings of the `reward_model` Oracle, which orders answers by a model's scores.
+///
+/// ```
+/// use rlaif_oracle::{ConfigError, OracleConfig, build};
+///
+/// let config: OracleConfig =
+///     serde_json::from_str(r#"{"type": "reward_model", "path": "runs/judge"}"#)?;
+/// let OracleConfig::RewardModel(model) = &config else { unreachable!() };
+/// assert_eq!(model.path.to_str(), Some("runs/judge"));
+/// assert!(matches!(build(&config), Err(ConfigError::NeedsModel { .. })));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RewardModelOracleConfig {
+    /// The folder of the model.
+    pub path: PathBuf,
 }
 
 /// Settings from which no Oracle can be built.
@@ -43,6 +67,18 @@ pub enum ConfigError {
         /// What is wrong with it.
         why: String,
     },
+    /// The Oracle is a model, and this crate holds none.
+    #[error(
+        "the {oracle} oracle is the model in `{}`, and no model can be loaded here: have it built \
+         by the program that loads models, or choose another Oracle",
+        path.display()
+    )]
+    NeedsModel {
+        /// The Oracle's `type`.
+        oracle: &'static str,
+        /// Where the model lies.
+        path: PathBuf,
+    },
 }
 
 /// Builds the Oracle that `config` describes. Programs are not started and models not loaded before
@@ -50,11 +86,50 @@ pub enum ConfigError {
 ///
 /// # Errors
 ///
-/// When a setting is out of its range.
+/// When a setting is out of its range; [`ConfigError::NeedsModel`] for
+/// [`OracleConfig::RewardModel`], since this crate knows no models: whoever can load one matches
+/// that variant before calling this.
 pub fn build(config: &OracleConfig) -> Result<Box<dyn Oracle>, ConfigError> {
     Ok(match config {
         OracleConfig::Reference(config) => Box::new(ReferenceOracle::new(config.metric)),
         OracleConfig::World(config) => Box::new(WorldOracle::new(config.clone())?),
         OracleConfig::Command(config) => Box::new(CommandOracle::new(config.clone())?),
+        OracleConfig::RewardModel(RewardModelOracleConfig { path }) => {
+            return Err(ConfigError::NeedsModel { oracle: "reward_model", path: path.clone() });
+        }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reward_model_is_read_and_left_to_whoever_holds_models() {
+        let expected = RewardModelOracleConfig { path: "runs/judge".into() };
+        for name in ["reward_model", "reward-model"] {
+            let text = format!(r#"{{"type": "{name}", "path": "runs/judge"}}"#);
+            let config: OracleConfig = serde_json::from_str(&text).unwrap();
+            assert_eq!(config, OracleConfig::RewardModel(expected.clone()));
+        }
+        let config = OracleConfig::RewardModel(expected);
+        let written = serde_json::to_string(&config).unwrap();
+        assert_eq!(written, r#"{"type":"reward_model","path":"runs/judge"}"#);
+
+        let Err(error) = build(&config) else { panic!("no model is here") };
+        let path = PathBuf::from("runs/judge");
+        assert_eq!(error, ConfigError::NeedsModel { oracle: "reward_model", path });
+        assert!(error.to_string().contains("the reward_model oracle"), "{error}");
+        assert!(error.to_string().contains("`runs/judge`"), "{error}");
+    }
+
+    #[test]
+    fn a_reward_model_has_a_path_and_nothing_else() {
+        let error =
+            |text: &str| serde_json::from_str::<OracleConfig>(text).unwrap_err().to_string();
+        let unknown = error(r#"{"type": "reward_model", "path": "a", "tau": 1}"#);
+        assert!(unknown.contains("unknown field `tau`"), "{unknown}");
+        let missing = error(r#"{"type": "reward_model"}"#);
+        assert!(missing.contains("missing field `path`"), "{missing}");
+    }
 }

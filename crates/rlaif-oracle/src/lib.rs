@@ -9,7 +9,8 @@
 //!   and counts failures ([`metrics`]).
 //! - [`worker`] does so in the background while the next groups are sampled.
 //! - The Oracles: [`world`] (the ground truth of ClipWorld), [`reference`](mod@reference) (closeness
-//!   to a reference answer), [`command`] (any program). [`config`] builds them from a recipe.
+//!   to a reference answer), [`command`] (any program). [`config`] builds them from a recipe;
+//!   a `reward_model` it reads and leaves to whoever holds models.
 //!
 //! Three rules hold for every Oracle: it orders and never scores; a failed verdict is a failure,
 //! never a tie; and nothing it says is repaired silently.
@@ -31,7 +32,7 @@ mod testing;
 
 pub use cancel::Cancel;
 pub use command::{CommandConfig, CommandOracle};
-pub use config::{ConfigError, OracleConfig, build};
+pub use config::{ConfigError, OracleConfig, RewardModelOracleConfig, build};
 pub use error::{FailureKind, OracleError};
 pub use merged::{RankOutcome, rank_groups};
 pub use metrics::OracleMetrics;
