@@ -30,7 +30,8 @@ pub struct Part {
     /// Tokens of the response.
     pub len: usize,
     /// Whether its tokens count; a response masked for being cut off takes no part in the
-    /// divisors either (as TRL has it).
+    /// divisors either. TRL has it so for `token`; its `grpo` and `dr_grpo` losses go on counting
+    /// the response.
     pub counts: bool,
 }
 

@@ -1,4 +1,5 @@
-//! Training runs of a small model: they learn, they resume to the same bits, they lose nothing.
+//! Training runs of a small model: they learn, they resume to the same bits, they lose nothing; and
+//! one update is that of TRL.
 
 mod checkpoint;
 mod groups;
@@ -6,3 +7,4 @@ mod learning;
 mod resume;
 mod sft;
 mod support;
+mod trl;
