@@ -13,7 +13,10 @@ pub use {
 pub mod answers;
 pub mod device;
 pub mod folder;
+pub mod judges;
 pub mod memory;
+pub mod pairs;
 pub mod recipe;
+pub mod reward_model;
 pub mod runs;
 pub mod source;

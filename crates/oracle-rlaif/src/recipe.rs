@@ -6,11 +6,16 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use rlaif_data::Columns;
 use rlaif_oracle::OracleConfig;
-use rlaif_train::{GrpoConfig, SftConfig};
-use rlaif_video::{BadClipPolicy, Sampling};
+use rlaif_train::{DpoConfig, GrpoConfig, MethodKind, RewardModelConfig, SftConfig};
 use serde::{Deserialize, Serialize};
+
+mod sections;
+
+pub use sections::{
+    ClipWorldModel, DataConfig, EvalConfig, ModelSource, PreferencesConfig, Questions,
+    RewardConfig, SourceConfig, VideoConfig, WorldSource,
+};
 
 /// A whole recipe.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,13 +31,25 @@ pub struct Recipe {
     pub video: VideoConfig,
     /// Rows to train and to evaluate on.
     pub data: DataConfig,
-    /// Who ranks. Needed by `train`.
+    /// Who ranks. Needed by `preferences`, and by `train` with `grpo_rank`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oracle: Option<OracleConfig>,
+    /// Who scores. Needed by `train` with `grpo`, `rloo` or `ppo`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reward: Option<RewardConfig>,
     /// Supervised fine-tuning. Needed by `sft`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sft: Option<SftConfig>,
-    /// Fine-tuning from ranks. Needed by `train`.
+    /// Sampling answers and having them judged. Needed by `preferences`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preferences: Option<PreferencesConfig>,
+    /// Training a reward model. Needed by `reward`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reward_model: Option<RewardModelConfig>,
+    /// Direct preference optimization. Needed by `dpo`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dpo: Option<DpoConfig>,
+    /// Fine-tuning from judged groups. Needed by `train`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train: Option<GrpoConfig>,
     /// Evaluation after training.
@@ -42,163 +59,6 @@ pub struct Recipe {
 
 fn default_seed() -> u64 {
     42
-}
-
-/// `[model]`: exactly one of the two keys.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelSource {
-    /// A Hugging Face folder.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<PathBuf>,
-    /// A small model with random weights and ClipWorld's vocabulary.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub clip_world: Option<ClipWorldModel>,
-}
-
-/// Size of the model for ClipWorld.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ClipWorldModel {
-    /// Width of the decoder. Default 128.
-    pub hidden_size: usize,
-    /// Blocks of the decoder. Default 4.
-    pub num_hidden_layers: usize,
-    /// Width of the vision tower. Default 96.
-    pub vision_hidden_size: usize,
-    /// Blocks of the vision tower; the last one but one feeds the projector. Default 3.
-    pub vision_layers: usize,
-}
-
-impl Default for ClipWorldModel {
-    fn default() -> Self {
-        ClipWorldModel {
-            hidden_size: 128,
-            num_hidden_layers: 4,
-            vision_hidden_size: 96,
-            vision_layers: 3,
-        }
-    }
-}
-
-/// `[video]`: how clips are read.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct VideoConfig {
-    /// Frames that are taken; where absent, as many as the model's `num_frames` says, evenly
-    /// spread, or 8.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sampling: Option<Sampling>,
-    /// What happens to a row whose clip cannot be read. Default `error`.
-    pub on_bad_clip: BadClipPolicy,
-    /// Folder of the feature cache; in memory alone where absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cache_dir: Option<PathBuf>,
-    /// Memory of the feature cache in MiB. Default 512.
-    pub cache_memory_mib: u64,
-}
-
-impl Default for VideoConfig {
-    fn default() -> Self {
-        VideoConfig {
-            sampling: None,
-            on_bad_clip: BadClipPolicy::default(),
-            cache_dir: None,
-            cache_memory_mib: 512,
-        }
-    }
-}
-
-/// `[data]`: where rows come from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DataConfig {
-    /// Rows to train on.
-    pub train: SourceConfig,
-    /// Rows for supervised fine-tuning; those of `train` where absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sft: Option<SourceConfig>,
-    /// Rows to evaluate on after training.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub eval: Option<SourceConfig>,
-}
-
-/// One source of rows: a file, or ClipWorld.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SourceConfig {
-    /// A JSONL file, or a JSON array in VLM-RLAIF's layout.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<PathBuf>,
-    /// Names of the columns in that file, where they are not ours.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub columns: Option<Columns>,
-    /// Folder that relative video paths start from; the file's own folder where absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub video_root: Option<PathBuf>,
-    /// ClipWorld, rendered in memory.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub world: Option<WorldSource>,
-}
-
-/// Clips of ClipWorld and the questions about them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WorldSource {
-    /// `train`, `validation` or `test`.
-    pub split: String,
-    /// Number of clips.
-    pub clips: u64,
-    /// First clip. Default 0.
-    #[serde(default)]
-    pub first: u64,
-    /// Seed of the world. Default 0.
-    #[serde(default)]
-    pub seed: u64,
-    /// Most objects in a clip, 1 to 3. Default 3.
-    #[serde(default = "default_max_objects")]
-    pub max_objects: usize,
-    /// Which questions: `multiple_choice`, `open_ended` or `all`. Default `all`.
-    #[serde(default)]
-    pub questions: Questions,
-    /// Questions kept per clip, taken by the seed; 0 keeps all. Default 0.
-    #[serde(default)]
-    pub questions_per_clip: usize,
-}
-
-fn default_max_objects() -> usize {
-    rlaif_world::WorldConfig::default().max_objects
-}
-
-/// Which kinds of questions are asked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Questions {
-    /// Four options, answered with a letter.
-    MultipleChoice,
-    /// Answered in words.
-    OpenEnded,
-    /// Both.
-    #[default]
-    All,
-}
-
-/// `[eval]`: evaluation after training.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct EvalConfig {
-    /// Longest generated answer in tokens. Default 32.
-    pub max_completion_length: usize,
-    /// Prompts that go through the model together. Default 16.
-    pub batch_size: usize,
-    /// Bootstrap resamples. Default 2000.
-    pub resamples: usize,
-}
-
-impl Default for EvalConfig {
-    fn default() -> Self {
-        EvalConfig { max_completion_length: 32, batch_size: 16, resamples: 2000 }
-    }
 }
 
 impl Recipe {
@@ -246,6 +106,7 @@ impl Recipe {
             ("data.train", Some(&self.data.train)),
             ("data.sft", self.data.sft.as_ref()),
             ("data.eval", self.data.eval.as_ref()),
+            ("data.preferences", self.data.preferences.as_ref()),
         ] {
             if let Some(source) = source
                 && source.path.is_some() == source.world.is_some()
@@ -259,9 +120,33 @@ impl Recipe {
                 bail!("`sft.batch_size` and `sft.clips_per_batch` must be at least 1");
             }
         }
+        if self.data.preferences.as_ref().is_some_and(|source| source.path.is_none()) {
+            bail!("`data.preferences` needs `path`: pairs are read from a file");
+        }
+        if let Some(preferences) = &mut self.preferences {
+            preferences.seed = self.seed;
+            preferences.check().map_err(anyhow::Error::msg)?;
+        }
+        if let Some(reward_model) = &mut self.reward_model {
+            reward_model.seed = self.seed;
+            reward_model.check().map_err(anyhow::Error::msg)?;
+        }
+        if let Some(dpo) = &mut self.dpo {
+            dpo.seed = self.seed;
+            dpo.check().map_err(anyhow::Error::msg)?;
+        }
         if let Some(train) = &mut self.train {
             train.seed = self.seed;
             train.check().map_err(anyhow::Error::msg)?;
+            if train.method == MethodKind::GrpoRank
+                && self.oracle.is_none()
+                && self.reward.is_some()
+            {
+                bail!(
+                    "`[reward]` is for `train.method` = \"grpo\", \"rloo\" or \"ppo\"; `grpo_rank` \
+                     learns from an `[oracle]`"
+                );
+            }
         }
         if self.eval.batch_size == 0 || self.eval.max_completion_length == 0 {
             bail!("`eval.batch_size` and `eval.max_completion_length` must be at least 1");
@@ -280,8 +165,18 @@ impl Recipe {
         };
         resolve(&mut self.model.path);
         resolve(&mut self.video.cache_dir);
+        if let Some(RewardConfig::RewardModel { path, .. }) = &mut self.reward {
+            let mut given = Some(std::mem::take(path));
+            resolve(&mut given);
+            *path = given.unwrap_or_default();
+        }
         let data = &mut self.data;
-        let sources = [Some(&mut data.train), data.sft.as_mut(), data.eval.as_mut()];
+        let sources = [
+            Some(&mut data.train),
+            data.sft.as_mut(),
+            data.eval.as_mut(),
+            data.preferences.as_mut(),
+        ];
         for source in sources.into_iter().flatten() {
             resolve(&mut source.path);
             resolve(&mut source.video_root);

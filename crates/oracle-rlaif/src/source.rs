@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use rlaif_data::{Columns, Example, Reader, VideoRef};
+use rlaif_data::{Columns, Example, Preference, Reader, VideoRef};
 use rlaif_model::Vlm;
 use rlaif_rollout::{PromptBuilder, PromptError, PromptInput, Visual};
 use rlaif_train::order::{mix, stream};
@@ -85,13 +85,41 @@ pub fn world_rows(source: &WorldSource) -> Result<Vec<Example>> {
     Ok(rows)
 }
 
+/// A row about a video.
+pub trait AboutVideo {
+    /// Its name in messages.
+    fn id(&self) -> &str;
+    /// The video.
+    fn video(&self) -> &VideoRef;
+}
+
+impl AboutVideo for Example {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn video(&self) -> &VideoRef {
+        &self.video
+    }
+}
+
+impl AboutVideo for Preference {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn video(&self) -> &VideoRef {
+        &self.video
+    }
+}
+
 /// Positions of the rows of each video, videos in the order of their first row.
 #[must_use]
-pub fn by_video(rows: &[Example]) -> Vec<Vec<usize>> {
+pub fn by_video(rows: &[impl AboutVideo]) -> Vec<Vec<usize>> {
     let mut place: HashMap<&VideoRef, usize> = HashMap::new();
     let mut groups: Vec<Vec<usize>> = Vec::new();
     for (row, example) in rows.iter().enumerate() {
-        let group = *place.entry(&example.video).or_insert_with(|| {
+        let group = *place.entry(example.video()).or_insert_with(|| {
             groups.push(Vec::new());
             groups.len() - 1
         });
@@ -107,21 +135,21 @@ pub fn by_video(rows: &[Example]) -> Vec<Vec<usize>> {
 /// # Errors
 ///
 /// Names the row and the clip at fault; fails where no clip is left.
-pub fn readable(
-    rows: Vec<Example>,
+pub fn readable<T: AboutVideo>(
+    rows: Vec<T>,
     policy: BadClipPolicy,
     read: &dyn Fn(&VideoRef) -> Result<(), PromptError>,
     progress: &mut dyn FnMut(usize),
-) -> Result<(Vec<Example>, ClipCounts)> {
+) -> Result<(Vec<T>, ClipCounts)> {
     let mut counts = ClipCounts::default();
     let mut keep = vec![false; rows.len()];
     let mut done = 0;
     for group in by_video(&rows) {
         let mut good = false;
         for row in group {
-            let context = || format!("row `{}`", rows[row].id);
+            let context = || format!("row `{}`", rows[row].id());
             // A clip that was read once is not read again for its other rows.
-            let outcome = match if good { Ok(()) } else { read(&rows[row].video) } {
+            let outcome = match if good { Ok(()) } else { read(rows[row].video()) } {
                 Ok(()) => Ok(()),
                 Err(PromptError::Video(error)) => Err(error),
                 Err(other) => return Err(other).with_context(context),
@@ -174,19 +202,26 @@ pub fn sft_item(
     share(&whole).context("a supervised item needs a row")
 }
 
-/// Splits prompts about one clip into their common beginning and the rest of each.
-fn share(whole: &[(PromptInput, Vec<u32>)]) -> Option<SftItem> {
-    let (first, _) = whole.first()?;
-    let visual_end = first.visual.as_ref().map_or(0, |(at, _)| at.end);
-    // At least one token of every prompt stays in its continuation, so that each has a first
-    // state of its own to predict from.
-    let shortest = whole.iter().map(|(prompt, _)| prompt.ids.len()).min()?;
-    let mut common = shortest - 1;
-    for (prompt, _) in &whole[1..] {
-        let same = first.ids.iter().zip(&prompt.ids).take_while(|(a, b)| a == b).count();
+/// Tokens that all prompts of one clip begin with. At least one token of every prompt stays out of
+/// it, so that each has a first state of its own to predict from, and the whole clip stays in.
+#[must_use]
+pub fn common_beginning(prompts: &[&[u32]], visual_end: usize) -> usize {
+    let Some((first, others)) = prompts.split_first() else { return 0 };
+    let shortest = prompts.iter().map(|ids| ids.len()).min().unwrap_or(0);
+    let mut common = shortest.saturating_sub(1);
+    for ids in others {
+        let same = first.iter().zip(*ids).take_while(|(a, b)| a == b).count();
         common = common.min(same);
     }
-    let common = common.max(visual_end).max(1);
+    common.max(visual_end).max(1)
+}
+
+/// Splits prompts about one clip into their common beginning and the rest of each.
+pub(crate) fn share(whole: &[(PromptInput, Vec<u32>)]) -> Option<SftItem> {
+    let (first, _) = whole.first()?;
+    let visual_end = first.visual.as_ref().map_or(0, |(at, _)| at.end);
+    let ids: Vec<&[u32]> = whole.iter().map(|(prompt, _)| prompt.ids.as_slice()).collect();
+    let common = common_beginning(&ids, visual_end);
     let shared = PromptInput { ids: first.ids[..common].to_vec(), visual: first.visual.clone() };
     let turns = whole
         .iter()

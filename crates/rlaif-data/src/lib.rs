@@ -10,8 +10,10 @@ pub mod example;
 mod layout;
 pub mod message;
 pub mod preference;
+pub mod preference_row;
 pub mod reader;
 mod rows;
+pub mod write_preferences;
 
 pub use atomic::{WriteError, write_atomic, write_atomic_with, write_jsonl};
 pub use clip::{Clip, Frame, Pixels, VideoRef};
@@ -21,4 +23,6 @@ pub use error::DataError;
 pub use example::{Choices, Example};
 pub use message::{Block, Message, Role};
 pub use preference::Preference;
+pub use preference_row::{PreferenceLayout, PreferenceRowError};
 pub use reader::{Loaded, Note, Reader, read_examples, read_preferences};
+pub use write_preferences::{write_preference_array, write_preferences};

@@ -19,6 +19,7 @@ pub mod layers;
 pub mod load;
 pub mod lora;
 pub mod parameters;
+pub mod scalar;
 pub mod tower;
 pub mod vlm;
 
@@ -29,4 +30,5 @@ pub use layers::Linear;
 pub use load::{LoadError, init, load, save, standardise_visual_tokens};
 pub use lora::LoraConfig;
 pub use parameters::{Gradients, Parameters, Slot};
+pub use scalar::ScalarVlm;
 pub use vlm::Vlm;

@@ -149,7 +149,7 @@ fn normal(len: usize, scale: f32, rng: &mut impl Rng) -> Vec<f32> {
         .collect()
 }
 
-fn vector(values: Vec<f32>, device: &Device) -> Tensor<1> {
+pub(crate) fn vector(values: Vec<f32>, device: &Device) -> Tensor<1> {
     let shape = [values.len()];
     Tensor::from_data(TensorData::new(values, shape), device)
 }

@@ -17,5 +17,5 @@ pub mod token;
 pub use builder::{PromptBuilder, PromptError, WorldClips};
 pub use prompt::{PromptInput, Visual, encode};
 pub use sample::{SampleRequest, Sampled, sample};
-pub use score::{response_hidden, score};
+pub use score::{last_hidden, response_hidden, score};
 pub use token::{SamplingParams, Vocabulary};

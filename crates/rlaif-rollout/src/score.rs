@@ -34,6 +34,25 @@ pub fn response_hidden(model: &Vlm, prefix: &Prefix, responses: &[(usize, &[u32]
     states.select(0, index)
 }
 
+/// Normalised hidden state after the last token of each continuation, `[R, hidden]`: where a score
+/// of the whole is read.
+///
+/// `continuations` are pairs of a prompt's index in the prefix and token ids; none may be empty.
+#[must_use]
+pub fn last_hidden(model: &Vlm, prefix: &Prefix, continuations: &[(usize, &[u32])]) -> Tensor<2> {
+    let mut fed = Vec::new();
+    let mut turns = Vec::new();
+    let mut rows = Vec::new();
+    for (prompt, tokens) in continuations {
+        fed.extend_from_slice(tokens);
+        turns.push(Turn { prompt: *prompt, len: tokens.len() });
+        rows.push(fed.len() - 1);
+    }
+    let states = model.decoder.extend(prefix, model.decoder.embed_tokens(&fed), &turns);
+    let index = index_tensor(&rows, &states.device());
+    states.select(0, index)
+}
+
 /// Log-probability and entropy of every response token, in the order given, `[Σ T]` each.
 /// The entropy is a plain number for metrics: no gradient passes through it.
 #[must_use]

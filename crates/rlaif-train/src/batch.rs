@@ -4,13 +4,14 @@ use burn::tensor::Tensor;
 use rlaif_data::{Completion, Example, FinishReason, Group};
 use rlaif_model::hf::ChatTokenizer;
 use rlaif_model::{Gradients, Parameters, Prefix, Vlm};
-use rlaif_objective::{ExactKl, GrpoInput, GrpoKnobs, exact_kl, grpo};
+use rlaif_objective::{ExactKl, GrpoInput, GrpoKnobs, exact_kl};
 use rlaif_rollout::{
     PromptInput, SampleRequest, Vocabulary, encode, response_hidden, sample, score,
 };
 
 use crate::config::{GrpoConfig, KlEstimator};
-use crate::grpo::Prompted;
+use crate::method::{Method, Tokens};
+use crate::online::Prompted;
 use crate::order::mix;
 
 /// Groups that are sampled and differentiated together.
@@ -90,7 +91,15 @@ impl Batch {
         out
     }
 
-    fn inputs(&self) -> Vec<&PromptInput> {
+    /// Response tokens in all.
+    #[must_use]
+    pub fn tokens(&self) -> usize {
+        self.groups.iter().flat_map(|g| &g.completions).map(|c| c.token_ids.len()).sum()
+    }
+
+    /// The prompts in order.
+    #[must_use]
+    pub fn inputs(&self) -> Vec<&PromptInput> {
         self.prompts.iter().map(|prompt| &prompt.input).collect()
     }
 
@@ -103,18 +112,17 @@ impl Batch {
 
     /// Differentiates the objective of this batch's part of the step.
     ///
-    /// `advantages` and `weights` hold one number per response; a weight of 0 leaves a response
+    /// `advantages` and `weights` hold one number per response token; a weight of 0 leaves a token
     /// out. The graph of the prompt pass is taken where it was kept.
     #[must_use]
     pub fn update(
         &mut self,
         tracked: &Vlm,
-        reference: &Vlm,
         advantages: &[f32],
         weights: &[f32],
-        config: &GrpoConfig,
-        forbidden: &[u32],
+        objective: &Objective<'_>,
     ) -> Update {
+        let Objective { method, reference, config, forbidden } = *objective;
         let prefix = self.prefix.take().unwrap_or_else(|| encode(tracked, &self.inputs()));
         let responses = self.responses();
         let lens: Vec<usize> = responses.iter().map(|(_, tokens)| tokens.len()).collect();
@@ -132,10 +140,7 @@ impl Batch {
             rlaif_ops::token_stats
         };
         let stats = token_stats(hidden.clone(), head.clone(), targets, forbidden);
-        let per_token = |values: &[f32]| -> Vec<f32> {
-            values.iter().zip(&lens).flat_map(|(v, len)| std::iter::repeat_n(*v, *len)).collect()
-        };
-        let constant = |values: Vec<f32>| Tensor::<1>::from_data(values.as_slice(), &device);
+        let constant = |values: &[f32]| Tensor::<1>::from_data(values, &device);
         let old: Vec<f32> = self
             .groups
             .iter()
@@ -143,21 +148,26 @@ impl Batch {
             .collect();
         let logprobs: Vec<f32> = stats.logprobs.clone().inner().into_data().iter().collect();
         let entropy: Vec<f32> = stats.entropy.clone().inner().into_data().iter().collect();
-        let exact = config.kl_estimator == KlEstimator::Exact && config.beta != 0.0;
-        let token_weights = per_token(weights);
-        let output = grpo(
-            GrpoInput {
-                logprobs: stats.logprobs,
-                entropy: stats.entropy,
-                old_logprobs: constant(old.clone()),
-                ref_logprobs: self.ref_logprobs.clone().filter(|_| !exact).map(constant),
-                advantages: constant(per_token(advantages)),
-                weights: constant(token_weights.clone()),
+        let in_loss = config.beta != 0.0 && !method.kl_in_reward();
+        let exact = config.kl_estimator == KlEstimator::Exact && in_loss;
+        let output = method.objective(
+            Tokens {
+                input: GrpoInput {
+                    logprobs: stats.logprobs,
+                    entropy: stats.entropy,
+                    old_logprobs: constant(&old),
+                    ref_logprobs: self.ref_logprobs.as_deref().filter(|_| !exact).map(constant),
+                    advantages: constant(advantages),
+                    weights: constant(weights),
+                },
+                lens: &lens,
+                advantages,
+                weights,
             },
             &GrpoKnobs {
                 epsilon_low: config.epsilon,
                 epsilon_high: config.epsilon_high.unwrap_or(config.epsilon),
-                beta: if exact { 0.0 } else { config.beta },
+                beta: if in_loss && !exact { config.beta } else { 0.0 },
                 entropy_coef: config.entropy_coef,
             },
         );
@@ -170,7 +180,7 @@ impl Batch {
                 head,
                 ref_hidden: response_hidden(reference, &ref_prefix, &self.responses()),
                 ref_head: reference.decoder.head(),
-                weights: &token_weights,
+                weights,
                 forbidden,
                 chunk: 64,
             });
@@ -198,6 +208,19 @@ impl Batch {
             mismatch_sum: mismatch,
         }
     }
+}
+
+/// What a batch is differentiated on.
+#[derive(Clone, Copy)]
+pub struct Objective<'a> {
+    /// Whose loss.
+    pub method: &'a dyn Method,
+    /// `π_ref`, for a divergence over the whole vocabulary.
+    pub reference: &'a Vlm,
+    /// Knobs.
+    pub config: &'a GrpoConfig,
+    /// Tokens that have no probability.
+    pub forbidden: &'a [u32],
 }
 
 /// What one batch adds to an update.

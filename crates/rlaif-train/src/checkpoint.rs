@@ -7,6 +7,7 @@
 //!   trainer/weights.safetensors       the trained weights, exact
 //!   trainer/optimizer.safetensors     both moments, `m.<name>` and `v.<name>`
 //!   trainer/reference.safetensors     the reference's weights, where it was refreshed
+//!   trainer/critic*.safetensors       PPO's critic and its optimizer
 //! ```
 //!
 //! Data position, learning rate and every random stream follow from the step and the seed. A
@@ -28,10 +29,13 @@ use crate::optim::{AdamW, Moments};
 const VERSION: u32 = 1;
 const WEIGHTS: &str = "weights.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
-const REFERENCE: &str = "reference.safetensors";
+pub(crate) const REFERENCE: &str = "reference.safetensors";
 
 /// Writes the model folder of a checkpoint: all of it, or the adapter of a LoRA run.
-pub type SaveModel<'a> = dyn Fn(&Vlm, &Path) -> Result<(), LoadError> + 'a;
+pub type SaveModel<'a, M = Vlm> = dyn Fn(&M, &Path) -> Result<(), LoadError> + 'a;
+
+/// Tensors of one file of a checkpoint, flat.
+pub type NamedTensors = Vec<(String, Tensor<1>)>;
 
 /// What a run is at a step, beside its tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,33 +71,30 @@ pub struct Checkpoint {
     digests: BTreeMap<String, String>,
 }
 
-/// Writes `checkpoint-<step>` into the run folder and returns its path.
+/// Writes `checkpoint-<step>` into the run folder and returns its path. `extra` are files of
+/// tensors beside the trained weights and the optimizer.
 ///
 /// # Errors
 ///
 /// Fails where a file cannot be written; no half-written checkpoint is left under its name.
-pub fn write(
+pub fn write<M: Parameters>(
     run: &Path,
-    policy: &Vlm,
+    model: &M,
     optimizer: &AdamW,
-    reference: Option<&Vlm>,
+    extra: Vec<(&'static str, NamedTensors)>,
     state: State,
     trains: &dyn Fn(&str) -> bool,
-    save: &SaveModel<'_>,
+    save: &SaveModel<'_, M>,
 ) -> Result<PathBuf, TrainError> {
     let path = run.join(format!("checkpoint-{}", state.step));
     let temporary = run.join(format!("checkpoint-{}.tmp", state.step));
     remove(&temporary)?;
     let trainer = temporary.join("trainer");
     fs::create_dir_all(&trainer).map_err(at(&trainer))?;
-    save(policy, &temporary)?;
+    save(model, &temporary)?;
 
-    let moments = optimizer.moments.iter().flat_map(|(name, moments)| {
-        [(format!("m.{name}"), moments.m.clone()), (format!("v.{name}"), moments.v.clone())]
-    });
-    let mut files =
-        vec![(WEIGHTS, weights(policy, trains)), (OPTIMIZER, moments.collect::<Vec<_>>())];
-    files.extend(reference.map(|reference| (REFERENCE, weights(reference, trains))));
+    let mut files = vec![(WEIGHTS, weights(model, trains)), (OPTIMIZER, moments(optimizer))];
+    files.extend(extra);
     let mut digests = BTreeMap::new();
     for (name, tensors) in files {
         digests.insert(name.to_owned(), write_tensors(&trainer.join(name), tensors)?);
@@ -103,7 +104,7 @@ pub fn write(
         step: state.step,
         seed: state.seed,
         updates: optimizer.updates,
-        reference: reference.is_some(),
+        reference: state.reference,
         digests,
     };
     let json = serde_json::to_vec_pretty(&file).map_err(|e| at(&trainer)(e.into()))?;
@@ -201,15 +202,39 @@ pub fn prune(run: &Path, keep: usize) -> Result<(), TrainError> {
 /// # Errors
 ///
 /// Fails where a file is damaged or a tensor is none of this model; nothing is changed then.
-pub fn restore(
+pub fn restore<M: Parameters>(
     from: &Checkpoint,
-    policy: &mut Vlm,
+    model: &mut M,
     optimizer: &mut AdamW,
-    reference: Option<&mut Vlm>,
+    reference: Option<&mut M>,
 ) -> Result<(), TrainError> {
-    let device = policy.device();
-    let read = |name: &str| read_tensors(from, name, &device);
-    let mut halves = read(OPTIMIZER)?;
+    let stored = read_optimizer(from, OPTIMIZER, &device(model))?;
+    let filled = read_model(from, WEIGHTS, model)?;
+    if let (Some(reference), true) = (reference, from.state.reference) {
+        *reference = read_model(from, REFERENCE, reference)?;
+    }
+    *model = filled;
+    *optimizer = stored;
+    Ok(())
+}
+
+/// `model` with the tensors of a checkpoint's file in their places.
+pub(crate) fn read_model<M: Parameters>(
+    from: &Checkpoint,
+    file: &str,
+    model: &M,
+) -> Result<M, TrainError> {
+    let tensors = read_tensors(from, file, &device(model))?;
+    filled(model, tensors).map_err(|reason| bad(&from.path, reason))
+}
+
+/// The optimizer whose moments a checkpoint's file holds.
+pub(crate) fn read_optimizer(
+    from: &Checkpoint,
+    file: &str,
+    device: &Device,
+) -> Result<AdamW, TrainError> {
+    let mut halves = read_tensors(from, file, device)?;
     let names: Vec<String> =
         halves.keys().filter_map(|key| key.strip_prefix("m.").map(str::to_owned)).collect();
     let mut moments = BTreeMap::new();
@@ -220,18 +245,28 @@ pub fn restore(
         };
         moments.insert(name, Moments { m, v });
     }
-    let filled = filled(policy, read(WEIGHTS)?).map_err(|reason| bad(&from.path, reason))?;
-    if let (Some(reference), true) = (reference, from.state.reference) {
-        *reference =
-            self::filled(reference, read(REFERENCE)?).map_err(|reason| bad(&from.path, reason))?;
-    }
-    *policy = filled;
-    *optimizer = AdamW { updates: from.updates, moments };
-    Ok(())
+    Ok(AdamW { updates: from.updates, moments })
+}
+
+/// Both moments of an optimizer, `m.<name>` and `v.<name>`.
+pub(crate) fn moments(optimizer: &AdamW) -> NamedTensors {
+    let both = optimizer.moments.iter().flat_map(|(name, moments)| {
+        [(format!("m.{name}"), moments.m.clone()), (format!("v.{name}"), moments.v.clone())]
+    });
+    both.collect()
+}
+
+/// Where a model's tensors lie.
+pub(crate) fn device(model: &impl Parameters) -> Device {
+    let mut found = None;
+    model.read(|_, slot| {
+        found.get_or_insert_with(|| slot.flat().device());
+    });
+    found.unwrap_or_else(Device::flex)
 }
 
 /// The model with `tensors` in their places.
-fn filled(model: &Vlm, mut tensors: BTreeMap<String, Tensor<1>>) -> Result<Vlm, String> {
+fn filled<M: Parameters>(model: &M, mut tensors: BTreeMap<String, Tensor<1>>) -> Result<M, String> {
     let mut model = model.clone();
     let mut wrong = None;
     model.walk("", &mut |name, mut slot| {
@@ -252,7 +287,8 @@ fn filled(model: &Vlm, mut tensors: BTreeMap<String, Tensor<1>>) -> Result<Vlm, 
     wrong.map_or(Ok(model), Err)
 }
 
-fn weights(model: &Vlm, trains: &dyn Fn(&str) -> bool) -> Vec<(String, Tensor<1>)> {
+/// The trained weights of a model.
+pub(crate) fn weights(model: &impl Parameters, trains: &dyn Fn(&str) -> bool) -> NamedTensors {
     let mut out = Vec::new();
     model.read(|name, slot| {
         if trains(name) {
@@ -263,7 +299,7 @@ fn weights(model: &Vlm, trains: &dyn Fn(&str) -> bool) -> Vec<(String, Tensor<1>
 }
 
 /// Writes a file of tensors and returns its digest.
-fn write_tensors(path: &Path, tensors: Vec<(String, Tensor<1>)>) -> Result<String, TrainError> {
+fn write_tensors(path: &Path, tensors: NamedTensors) -> Result<String, TrainError> {
     let bytes: Vec<(String, Vec<u8>)> = tensors
         .into_iter()
         .map(|(name, tensor)| {

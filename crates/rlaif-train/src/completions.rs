@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use rlaif_data::{Example, FinishReason, Group};
-use rlaif_rank::Ranking;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{TrainError, at};
+use crate::method::Judgement;
 
 /// One group of one step.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub struct GroupRecord {
     pub question: String,
     /// A right answer, where the data set has one.
     pub reference: Option<String>,
-    /// The ranking, like `[2] > [1] = [3]`; absent where the Oracle failed.
+    /// The ranking, like `[2] > [1] = [3]`; absent where the judge failed.
     pub ranking: Option<String>,
     /// Why there is no ranking.
     pub failure: Option<String>,
@@ -41,8 +41,11 @@ pub struct CompletionRecord {
     pub mean_logprob: f32,
     /// Why it ended.
     pub finish_reason: FinishReason,
-    /// Level the Oracle gave it, 0 best.
+    /// Level the judge gave it, 0 best.
     pub level: Option<usize>,
+    /// Its reward, where the judge gives numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reward: Option<f64>,
     /// Its advantage.
     pub advantage: Option<f64>,
 }
@@ -54,9 +57,10 @@ impl GroupRecord {
         step: u64,
         example: &Example,
         group: &Group,
-        ranking: Result<&Ranking, String>,
+        verdict: Result<&Judgement, &String>,
         advantages: Option<&[f64]>,
     ) -> Self {
+        let judgement = verdict.ok();
         let completions = group
             .completions
             .iter()
@@ -66,7 +70,8 @@ impl GroupRecord {
                 tokens: completion.token_ids.len(),
                 mean_logprob: completion.mean_logprob(),
                 finish_reason: completion.finish_reason,
-                level: ranking.as_ref().ok().and_then(|ranking| ranking.levels()[index]),
+                level: judgement.and_then(|j| j.ranking.levels()[index]),
+                reward: judgement.and_then(|j| Some(j.rewards.as_ref()?[index])),
                 advantage: advantages.map(|values| values[index]),
             })
             .collect();
@@ -76,8 +81,8 @@ impl GroupRecord {
             video: example.video.to_string(),
             question: example.question(),
             reference: example.target(),
-            ranking: ranking.as_ref().ok().map(ToString::to_string),
-            failure: ranking.err(),
+            ranking: judgement.map(|j| j.ranking.to_string()),
+            failure: verdict.err().cloned(),
             completions,
         }
     }

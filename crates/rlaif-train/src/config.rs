@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::optim::OptimConfig;
 
+mod pairs;
+
+pub use pairs::{DpoConfig, RewardModelConfig};
+
 /// Which weights a run trains.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
@@ -26,7 +30,8 @@ impl Trainable {
     #[must_use]
     pub fn trains(&self, name: &str) -> bool {
         match self {
-            Trainable::Lora(_) => name.contains(".lora_"),
+            // The head of a reward model or a critic has no weights to keep.
+            Trainable::Lora(_) => name.contains(".lora_") || name == "score.weight",
             Trainable::All => !name.starts_with("vision_tower."),
             Trainable::Everything => true,
         }
@@ -98,11 +103,66 @@ pub enum RefreshReference {
     Epoch,
 }
 
-/// `[train]`: `GRPO_rank`.
+/// How sampled groups become an update: see [`crate::method`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MethodKind {
+    /// An Oracle's order.
+    #[default]
+    GrpoRank,
+    /// Scores, standardised within the group.
+    Grpo,
+    /// Scores against the mean of the others.
+    Rloo,
+    /// Scores against a critic.
+    Ppo,
+}
+
+impl MethodKind {
+    /// Whether it learns from a reward's scores, not from an Oracle's order.
+    #[must_use]
+    pub fn is_scored(self) -> bool {
+        self != MethodKind::GrpoRank
+    }
+}
+
+/// `[train.ppo]`: knobs of PPO alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PpoConfig {
+    /// γ. Default 1.
+    pub gamma: f64,
+    /// λ of GAE. Default 0.95 (TRL; VLM-RLAIF has 1).
+    pub lam: f64,
+    /// How far a value may move from its old one without losing its gradient. Default 0.2.
+    pub cliprange_value: f64,
+    /// Weight of the value loss: with a critic of its own it scales the critic's gradient alone,
+    /// before it is clipped. Default 0.1.
+    pub vf_coef: f64,
+    /// Peak learning rate of the critic; that of the policy where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub critic_learning_rate: Option<f64>,
+}
+
+impl Default for PpoConfig {
+    fn default() -> Self {
+        PpoConfig {
+            gamma: 1.0,
+            lam: 0.95,
+            cliprange_value: 0.2,
+            vf_coef: 0.1,
+            critic_learning_rate: None,
+        }
+    }
+}
+
+/// `[train]`: the methods that learn from sampled groups.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GrpoConfig {
-    /// Completions per prompt, the group size G, at least 2. Default 5 (the paper).
+    /// Which of them. Default `grpo_rank`.
+    pub method: MethodKind,
+    /// Completions per prompt, the group size G, at least 2 (1 for PPO). Default 5 (the paper).
     pub num_generations: usize,
     /// Prompts per optimizer step. Default 8.
     pub prompts_per_step: usize,
@@ -110,9 +170,9 @@ pub struct GrpoConfig {
     pub prompts_per_batch: usize,
     /// Optimizer steps, each on fresh rollouts. Default 100.
     pub max_steps: u64,
-    /// Updates per batch of rollouts, μ. Default 1: on policy.
+    /// Updates per batch of rollouts, μ (PPO's epochs). Default 1: on policy.
     pub num_iterations: usize,
-    /// Advantage made from the ranks. Default `dcg`.
+    /// Advantage made from the ranks, for `grpo_rank` alone. Default `dcg`.
     pub advantage: Advantage,
     /// Whether advantages are divided by a standard deviation. Default `none`.
     pub scale_advantages: Scale,
@@ -120,7 +180,8 @@ pub struct GrpoConfig {
     pub epsilon: f64,
     /// Upper clip range; the lower one where absent.
     pub epsilon_high: Option<f64>,
-    /// Weight β of the KL term; 0 skips the reference pass. Default 0.04 (GRPO).
+    /// Weight β of the KL term; 0 skips the reference pass. In the loss, but for `rloo` and `ppo`,
+    /// where it lowers the rewards. Default 0.04 (GRPO).
     pub beta: f64,
     /// How the KL is measured. Default `k3`.
     pub kl_estimator: KlEstimator,
@@ -130,6 +191,9 @@ pub struct GrpoConfig {
     pub loss_aggregation: Aggregation,
     /// Leaves responses out of the loss that were cut off by the length limit. Default false.
     pub mask_truncated_completions: bool,
+    /// What an answer loses in reward that the length limit cut off, for scored methods.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing_eos_penalty: Option<f64>,
     /// When the reference follows the policy. Default `never`.
     pub refresh_reference: RefreshReference,
     /// Keeps the graph of the rollout's prompt pass for the update, which then need not repeat
@@ -141,6 +205,8 @@ pub struct GrpoConfig {
     pub learning_rate: f64,
     /// Optimizer.
     pub optim: OptimConfig,
+    /// Knobs of PPO.
+    pub ppo: PpoConfig,
     /// Sampling of completions.
     pub sampling: SamplingParams,
     /// Steps between checkpoints; 0 writes none before the end. Default 0.
@@ -155,6 +221,7 @@ pub struct GrpoConfig {
 impl Default for GrpoConfig {
     fn default() -> Self {
         GrpoConfig {
+            method: MethodKind::default(),
             num_generations: 5,
             prompts_per_step: 8,
             prompts_per_batch: 4,
@@ -169,11 +236,13 @@ impl Default for GrpoConfig {
             entropy_coef: 0.0,
             loss_aggregation: Aggregation::default(),
             mask_truncated_completions: false,
+            missing_eos_penalty: None,
             refresh_reference: RefreshReference::default(),
             reuse_prefill: true,
             trainable: Trainable::default(),
             learning_rate: 1e-6,
             optim: OptimConfig::default(),
+            ppo: PpoConfig::default(),
             sampling: SamplingParams::default(),
             save_steps: 0,
             save_total_limit: 2,
@@ -196,11 +265,30 @@ impl GrpoConfig {
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!("`train.{name}` must be at least 1, got 0"));
         }
-        if self.num_generations < 2 {
+        let smallest = if self.method == MethodKind::Ppo { 1 } else { 2 };
+        if self.num_generations < smallest {
             return Err(format!(
-                "`train.num_generations` must be at least 2 for a ranking to say anything, got {}",
+                "`train.num_generations` must be at least {smallest}{}, got {}",
+                if smallest == 2 { " for a comparison to say anything" } else { "" },
                 self.num_generations
             ));
+        }
+        if self.method == MethodKind::GrpoRank && self.advantage == Advantage::Zscore {
+            return Err(
+                "`train.advantage = \"zscore\"` needs scores, and an Oracle gives none; set \
+                        `train.method = \"grpo\"` and a `[reward]`"
+                    .to_owned(),
+            );
+        }
+        if self.method.is_scored()
+            && self.kl_estimator == KlEstimator::Exact
+            && self.method != MethodKind::Grpo
+        {
+            return Err(
+                "`train.kl_estimator = \"exact\"` is a term of the loss, and `rloo` and `ppo` \
+                        take the divergence off the rewards"
+                    .to_owned(),
+            );
         }
         let range = |name: &str, value: f64, ok: bool, want: &str| {
             if ok { Ok(()) } else { Err(format!("`train.{name}` must be {want}, got {value}")) }
@@ -211,6 +299,12 @@ impl GrpoConfig {
         }
         range("beta", self.beta, self.beta >= 0.0, "0 or more")?;
         range("entropy_coef", self.entropy_coef, self.entropy_coef >= 0.0, "0 or more")?;
+        let ppo = &self.ppo;
+        range("ppo.gamma", ppo.gamma, (0.0..=1.0).contains(&ppo.gamma), "in [0, 1]")?;
+        range("ppo.lam", ppo.lam, (0.0..=1.0).contains(&ppo.lam), "in [0, 1]")?;
+        let clip = ppo.cliprange_value;
+        range("ppo.cliprange_value", clip, clip > 0.0, "above 0")?;
+        range("ppo.vf_coef", ppo.vf_coef, ppo.vf_coef > 0.0, "above 0")?;
         let temperature = self.sampling.temperature;
         range("sampling.temperature", temperature, temperature > 0.0, "above 0 in training")?;
         let top_p = self.sampling.top_p;

@@ -31,6 +31,18 @@ pub enum TrainError {
         /// First failure.
         first: String,
     },
+    /// No group of a step could be scored.
+    #[error(
+        "step {step}: the reward scored none of its {groups} groups; the first failure: {first}"
+    )]
+    NothingScored {
+        /// The step.
+        step: u64,
+        /// Groups asked for.
+        groups: usize,
+        /// First failure.
+        first: String,
+    },
     /// The loss or a gradient is not a number.
     #[error(
         "step {step}: the {what} is not finite; lower `learning_rate`, or resume from an \

@@ -15,6 +15,8 @@ use burn::tensor::Tensor;
 use rlaif_model::{Gradients, Parameters};
 use serde::{Deserialize, Serialize};
 
+use crate::error::TrainError;
+
 /// Knobs of the optimizer but its learning rate, whose default is each method's own. Names and
 /// defaults follow `transformers.TrainingArguments`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,7 +70,50 @@ pub struct AdamW {
     pub moments: BTreeMap<String, Moments>,
 }
 
+/// Where the learning rate stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
+    /// Its peak.
+    pub peak: f64,
+    /// Steps done.
+    pub step: u64,
+    /// Steps in all.
+    pub total: u64,
+}
+
+/// What an update was made with.
+#[derive(Clone, Copy, Debug)]
+pub struct Applied {
+    /// Global norm of the gradient before it was clipped.
+    pub grad_norm: f64,
+    /// Learning rate.
+    pub learning_rate: f64,
+}
+
 impl AdamW {
+    /// Clips the gradients by their global norm and updates the parameters at the schedule's
+    /// learning rate.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the norm is not finite; nothing is changed then.
+    pub fn update(
+        &mut self,
+        model: &mut impl Parameters,
+        gradients: &mut Gradients,
+        config: &OptimConfig,
+        rate: &Rate,
+    ) -> Result<Applied, TrainError> {
+        let grad_norm = clip_global_norm(gradients, config.max_grad_norm);
+        if !grad_norm.is_finite() {
+            return Err(TrainError::NotFinite { step: rate.step + 1, what: "gradient norm" });
+        }
+        let factor = config.lr_scheduler_type.factor(rate.step, rate.total, config.warmup_ratio);
+        let learning_rate = rate.peak * factor;
+        self.step(model, gradients, config, learning_rate);
+        Ok(Applied { grad_norm, learning_rate })
+    }
+
     /// Updates the parameters that have a gradient.
     pub fn step(
         &mut self,

@@ -7,22 +7,25 @@
 //!   update θ
 //! ```
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::{Int, Tensor};
 use rlaif_model::decoder::index_tensor;
 use rlaif_model::{Gradients, Parameters, Vlm};
 use rlaif_objective::sft;
+use rlaif_ops::TokenStats;
 use rlaif_rollout::{PromptInput, encode, response_hidden};
 
-use crate::checkpoint::{self, Checkpoint};
+use crate::checkpoint::{self, Checkpoint, SaveModel, State};
 use crate::config::SftConfig;
+use crate::drive::{Loop, drive};
 use crate::error::TrainError;
-use crate::metrics::{self, Metrics};
-use crate::optim::{self, AdamW};
+use crate::metrics::Metrics;
+use crate::optim::{self, AdamW, Rate};
 use crate::order;
 use crate::phase::Clock;
-use crate::run::{Event, Run};
+use crate::run::Run;
 
 /// One continuation of a shared beginning: the rest of the prompt, then the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,41 +101,12 @@ impl Sft {
         len: usize,
         items: &Items<'_>,
         run: &mut Run<'_>,
-        save: &checkpoint::SaveModel<'_>,
+        save: &SaveModel<'_>,
     ) -> Result<bool, TrainError> {
         if len == 0 {
             return Err(TrainError::NoData);
         }
-        let total = self.config.max_steps;
-        while self.step < total {
-            let metrics = self.one_step(len, items)?;
-            self.step += 1;
-            if let Some(folder) = &run.folder {
-                metrics::append(&folder.join("metrics.jsonl"), self.step, &metrics)?;
-            }
-            (run.listen)(Event::Step { step: self.step, total, metrics: &metrics });
-            let stopping = run.control.stopping() && self.step < total;
-            let due =
-                self.config.save_steps > 0 && self.step.is_multiple_of(self.config.save_steps);
-            if let (Some(folder), true) = (&run.folder, stopping || due) {
-                let trains = |name: &str| self.config.trainable.trains(name);
-                let path = checkpoint::write(
-                    folder,
-                    &self.policy,
-                    &self.optimizer,
-                    None,
-                    checkpoint::State { step: self.step, seed: self.config.seed, reference: false },
-                    &trains,
-                    save,
-                )?;
-                checkpoint::prune(folder, self.config.save_total_limit)?;
-                (run.listen)(Event::Saved { path: &path });
-            }
-            if stopping {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        drive(&mut Training { sft: self, len, items, save }, run)
     }
 
     fn one_step(&mut self, len: usize, items: &Items<'_>) -> Result<Metrics, TrainError> {
@@ -164,28 +138,17 @@ impl Sft {
             optim::accumulate(&mut gradients, more);
         }
         drop(tracked);
-        let norm = clock.time("optimizer", || {
-            optim::clip_global_norm(&mut gradients, config.optim.max_grad_norm)
-        });
-        if !norm.is_finite() {
-            return Err(TrainError::NotFinite { step: self.step + 1, what: "gradient norm" });
-        }
-        let learning_rate = config.learning_rate
-            * config.optim.lr_scheduler_type.factor(
-                self.step,
-                config.max_steps,
-                config.optim.warmup_ratio,
-            );
-        clock.time("optimizer", || {
-            self.optimizer.step(&mut self.policy, &gradients, &config.optim, learning_rate);
-        });
+        let rate = Rate { peak: config.learning_rate, step: self.step, total: config.max_steps };
+        let applied = clock.time("optimizer", || {
+            self.optimizer.update(&mut self.policy, &mut gradients, &config.optim, &rate)
+        })?;
 
         let mut metrics = Metrics::new();
         let mut put = |name: &str, value: f64| metrics.insert(name.to_owned(), value);
         put("loss", loss_value);
         put("entropy", entropy);
-        put("grad_norm", norm);
-        put("learning_rate", learning_rate);
+        put("grad_norm", applied.grad_norm);
+        put("learning_rate", applied.learning_rate);
         put("num_tokens", tokens as f64);
         put("step_time", start.elapsed().as_secs_f64());
         clock.report(&mut metrics);
@@ -201,16 +164,31 @@ fn part_loss(
     tokens: usize,
     forbidden: &[u32],
 ) -> (Tensor<1>, f64) {
+    let (stats, lens) = answer_stats(model, part, forbidden);
+    let share = 1.0 / tokens.max(1) as f64;
+    let weights = Tensor::<1>::full([lens.iter().sum::<usize>()], share, &stats.logprobs.device());
+    let entropy = f64::from(stats.entropy.inner().sum().into_scalar::<f32>()) * share;
+    (sft(stats.logprobs, weights), entropy)
+}
+
+/// Log-probabilities of the tokens of all answers, laid end to end, and the length of each.
+pub(crate) fn answer_stats(
+    model: &Vlm,
+    part: &[Arc<SftItem>],
+    forbidden: &[u32],
+) -> (TokenStats, Vec<usize>) {
     let prompts: Vec<&PromptInput> = part.iter().map(|item| &item.shared).collect();
     let prefix = encode(model, &prompts);
     let mut responses: Vec<(usize, &[u32])> = Vec::new();
     let mut rows = Vec::new();
+    let mut lens = Vec::new();
     let mut targets: Vec<i64> = Vec::new();
     let mut at = 0;
     for (prompt, item) in part.iter().enumerate() {
         for turn in &item.turns {
             responses.push((prompt, &turn.ids));
             rows.extend(at + turn.answer_from..at + turn.ids.len());
+            lens.push(turn.ids.len() - turn.answer_from);
             targets.extend(turn.ids[turn.answer_from..].iter().map(|id| i64::from(*id)));
             at += turn.ids.len();
         }
@@ -218,11 +196,40 @@ fn part_loss(
     let hidden = response_hidden(model, &prefix, &responses);
     let device = hidden.device();
     let hidden = hidden.select(0, index_tensor(&rows, &device));
-    let n = targets.len();
     let targets = Tensor::<1, Int>::from_data(targets.as_slice(), &device);
     let stats = rlaif_ops::token_logprobs(hidden, model.decoder.head(), targets, forbidden);
-    let share = 1.0 / tokens.max(1) as f64;
-    let weights = Tensor::<1>::full([n], share, &device);
-    let entropy = f64::from(stats.entropy.inner().sum().into_scalar::<f32>()) * share;
-    (sft(stats.logprobs, weights), entropy)
+    (stats, lens)
+}
+
+/// A run with what it is fed and where it is written.
+struct Training<'a> {
+    sft: &'a mut Sft,
+    len: usize,
+    items: &'a Items<'a>,
+    save: &'a SaveModel<'a>,
+}
+
+impl Loop for Training<'_> {
+    fn step(&mut self) -> &mut u64 {
+        &mut self.sft.step
+    }
+
+    fn max_steps(&self) -> u64 {
+        self.sft.config.max_steps
+    }
+
+    fn saving(&self) -> (u64, usize) {
+        (self.sft.config.save_steps, self.sft.config.save_total_limit)
+    }
+
+    fn checkpoint(&self, folder: &Path) -> Result<PathBuf, TrainError> {
+        let Sft { policy, optimizer, step, config, .. } = &*self.sft;
+        let trains = |name: &str| config.trainable.trains(name);
+        let state = State { step: *step, seed: config.seed, reference: false };
+        checkpoint::write(folder, policy, optimizer, Vec::new(), state, &trains, self.save)
+    }
+
+    fn one_step(&mut self, _: &mut Run<'_>) -> Result<Metrics, TrainError> {
+        self.sft.one_step(self.len, self.items)
+    }
 }

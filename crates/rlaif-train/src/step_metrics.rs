@@ -1,9 +1,8 @@
-//! The numbers of one `GRPO_rank` step, from what its phases leave behind.
+//! The numbers of one step on sampled groups, from what its phases leave behind.
 
 use burn::tensor::Device;
 use rlaif_data::Group;
 use rlaif_model::Vlm;
-use rlaif_oracle::OracleMetrics;
 
 use crate::batch::{Batch, Update, truncated};
 use crate::config::{GrpoConfig, Trainable};
@@ -78,12 +77,6 @@ pub(crate) fn group_metrics(groups: &[Group], metrics: &mut Metrics) {
     put("completions/max_length", lens.iter().max().copied().unwrap_or(0) as f64);
     put("completions/clipped_ratio", cut as f64 / n);
     put("num_tokens", (tokens + prompt) as f64);
-}
-
-/// `oracle/*`.
-pub(crate) fn oracle_metrics(oracle: &OracleMetrics, skipped_weight: f64, metrics: &mut Metrics) {
-    metrics.extend(oracle.named());
-    metrics.insert("oracle/skipped_weight".to_owned(), skipped_weight);
 }
 
 /// `speed/*_tokens_per_second`.

@@ -13,7 +13,7 @@ use rlaif_oracle::{Cancel, Oracle, OracleError, OracleWorker, RankRequest, Verdi
 use rlaif_rank::Ranking;
 use rlaif_rollout::{PromptInput, SamplingParams};
 use rlaif_train::flops::{Costs, GroupShape};
-use rlaif_train::{Event, Grpo, GrpoConfig, Metrics, Prompted, Run, Trainable};
+use rlaif_train::{Event, GrpoConfig, Metrics, Online, Prompted, Run, Trainable};
 use serde::Serialize;
 
 use super::progress::{Progress, print};
@@ -115,7 +115,7 @@ fn step(context: &Context, args: &StepArgs) -> Result<StepReport> {
         ..GrpoConfig::default()
     };
     let oracle = OracleWorker::start(Box::new(ByDigest), &Cancel::new())?;
-    let mut grpo = Grpo::new(model, config, Arc::new(tokenizer), oracle)?;
+    let mut grpo = Online::grpo_rank(model, config, Arc::new(tokenizer), oracle)?;
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     let prompts: Vec<Arc<Prompted>> = (0..=steps)
         .map(|position| {

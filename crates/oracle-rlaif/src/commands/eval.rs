@@ -161,19 +161,17 @@ pub(super) fn compare(
     policy: &Vlm,
     recipe: &Recipe,
     out: &Path,
+    name: &str,
 ) -> Result<()> {
     let Some(source) = &recipe.data.eval else { return Ok(()) };
     let rows = source::rows(source)?;
     let plan = |name| Plan { name, checkpoint: "", video: &recipe.video, config: &recipe.eval };
     let (before, before_items) = evaluate(context, start, &start.model, &rows, &plan("start"))?;
-    let (after, after_items) = evaluate(context, start, policy, &rows, &plan("oracle_rlaif"))?;
-    let gains = Gains::between(
-        ("start", &before_items),
-        ("oracle_rlaif", &after_items),
-        &bootstrap(&recipe.eval),
-    )?;
+    let (after, after_items) = evaluate(context, start, policy, &rows, &plan(name))?;
+    let gains =
+        Gains::between(("start", &before_items), (name, &after_items), &bootstrap(&recipe.eval))?;
     let reports = [before, after];
-    let answers = [("start".to_owned(), before_items), ("oracle_rlaif".to_owned(), after_items)];
+    let answers = [("start".to_owned(), before_items), (name.to_owned(), after_items)];
     let folder = out.join("eval");
     std::fs::create_dir_all(&folder)?;
     write(&folder, &reports, std::slice::from_ref(&gains), &answers)?;

@@ -9,12 +9,16 @@ use clap::{Parser, Subcommand};
 use rlaif_train::{Control, TrainError};
 
 mod bench;
+mod dpo;
 mod eval;
 mod generate;
+mod preferences;
 pub(crate) mod progress;
 mod quickstart;
 mod recipe;
 mod report;
+mod reproduce;
+mod reward;
 mod sft;
 mod stage;
 mod train;
@@ -46,8 +50,16 @@ enum Command {
     Quickstart(quickstart::QuickstartArgs),
     /// Supervised fine-tuning on a recipe's answers
     Sft(sft::SftArgs),
-    /// Fine-tune from an Oracle's rankings with `GRPO_rank`
+    /// Sample answers, have them judged, and write the pairs in TRL's and VLM-RLAIF's layouts
+    Preferences(preferences::PreferencesArgs),
+    /// Train a reward model on preference pairs
+    Reward(reward::RewardArgs),
+    /// Fine-tune from preference pairs with DPO
+    Dpo(dpo::DpoArgs),
+    /// Fine-tune from judged groups: `GRPO_rank` on an Oracle's order; GRPO, RLOO or PPO on scores
     Train(train::TrainArgs),
+    /// Compare Oracle-RLAIF with VLM-RLAIF, GRPO, RLOO and DPO on ClipWorld, over several seeds
+    Reproduce(reproduce::ReproduceArgs),
     /// Evaluate a checkpoint on questions about videos
     Eval(eval::EvalArgs),
     /// Ask a checkpoint about a video
@@ -92,7 +104,11 @@ pub(crate) fn run(cli: &Cli) -> Result<Outcome> {
     match &cli.command {
         Command::Quickstart(args) => quickstart::run(&context, args),
         Command::Sft(args) => sft::run(&context, args),
+        Command::Preferences(args) => preferences::run(&context, args),
+        Command::Reward(args) => reward::run(&context, args),
+        Command::Dpo(args) => dpo::run(&context, args),
         Command::Train(args) => train::run(&context, args),
+        Command::Reproduce(args) => reproduce::run(&context, args),
         Command::Eval(args) => eval::run(&context, args),
         Command::Generate(args) => generate::run(&context, args),
         Command::World(command) => world::run(&context, command),
@@ -130,7 +146,10 @@ pub(crate) fn start_tracing(cli: &Cli) {
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<TrainError>() {
         Some(
-            TrainError::NotFinite { .. } | TrainError::NothingRanked { .. } | TrainError::Io { .. },
+            TrainError::NotFinite { .. }
+            | TrainError::NothingRanked { .. }
+            | TrainError::NothingScored { .. }
+            | TrainError::Io { .. },
         ) => 1,
         _ => 2,
     }

@@ -69,7 +69,7 @@ pub(crate) fn run(context: &Context, args: &QuickstartArgs) -> Result<Outcome> {
 
     say("2 of 3: an Oracle ranks its sampled answers, GRPO_rank follows the order");
     stage::open_run(&rl_out, &recipe, false)?;
-    let Some(policy) = stage::grpo(context, &start, &recipe, &rl_out, None)? else {
+    let Some(policy) = stage::online(context, &start, &recipe, &rl_out, None)? else {
         return Ok(interrupted(&out));
     };
 

@@ -1,9 +1,10 @@
-//! `train`: fine-tuning from an Oracle's rankings.
+//! `train`: fine-tuning from an Oracle's rankings, or from a reward's scores.
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use oracle_rlaif::folder::Folder;
+use rlaif_train::MethodKind;
 
 use super::progress::say;
 use super::{Context, Outcome, RecipeArgs, eval, stage};
@@ -25,14 +26,21 @@ pub(crate) fn run(context: &Context, args: &TrainArgs) -> Result<Outcome> {
     context.catch_interrupts()?;
     let start = Folder::from_source(&recipe.model, recipe.seed, &context.device)?;
     let from = stage::open_run(&args.out, &recipe, args.resume)?;
-    let Some(policy) = stage::grpo(context, &start, &recipe, &args.out, from.as_ref())? else {
+    let Some(policy) = stage::online(context, &start, &recipe, &args.out, from.as_ref())? else {
         let command = format!("train --recipe {}", args.recipe.recipe.display());
         stage::say_how_to_resume(&command, &args.out);
         return Ok(Outcome::Interrupted);
     };
     say(&format!("checkpoint: {}", args.out.display()));
+    let method = recipe.train.as_ref().map(|train| train.method).unwrap_or_default();
+    let name = match method {
+        MethodKind::GrpoRank => "oracle_rlaif",
+        MethodKind::Grpo => "grpo",
+        MethodKind::Rloo => "rloo",
+        MethodKind::Ppo => "ppo",
+    };
     if recipe.data.eval.is_some() {
-        eval::compare(context, &start, &policy, &recipe, &args.out)?;
+        eval::compare(context, &start, &policy, &recipe, &args.out, name)?;
     }
     say(&format!("report: {}", super::report::write(&args.out)?.display()));
     Ok(Outcome::Done)

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rlaif_model::LoraConfig;
-use rlaif_train::{Grpo, GrpoConfig, Trainable, checkpoint};
+use rlaif_train::{GrpoConfig, Online, Trainable, checkpoint};
 
 use crate::support::{ByTable, bits, config, grpo, run};
 
@@ -24,7 +24,7 @@ fn last(folder: &tempfile::TempDir) -> PathBuf {
 
 /// Why a fresh run of `config` cannot go on from `path`; it stays as it was.
 fn refusal(config: &GrpoConfig, path: &Path) -> String {
-    let mut fresh: Grpo = grpo(config, ByTable::likes_red());
+    let mut fresh: Online = grpo(config, ByTable::likes_red());
     let before = (bits(&fresh.policy), bits(&fresh.reference));
     let error = match checkpoint::open(path) {
         Ok(found) => fresh.resume(&found).expect_err("it must not be used"),

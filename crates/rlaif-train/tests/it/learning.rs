@@ -196,7 +196,7 @@ fn a_knob_out_of_range_is_named() {
         (GrpoConfig { beta: -0.1, ..config() }, "train.beta"),
         (GrpoConfig { prompts_per_batch: 0, ..config() }, "train.prompts_per_batch"),
     ] {
-        let made = rlaif_train::Grpo::new(model(), change, tokenizer(), worker());
+        let made = rlaif_train::Online::grpo_rank(model(), change, tokenizer(), worker());
         let message = made.err().expect("it is out of range").to_string();
         assert!(message.contains(name), "{message}");
     }

@@ -6,7 +6,7 @@ use rlaif_model::LoraConfig;
 use rlaif_train::metrics::{measures_time, truncate_after};
 use rlaif_train::optim::OptimConfig;
 use rlaif_train::{
-    Grpo, GrpoConfig, KlEstimator, Metrics, RefreshReference, Trainable, checkpoint,
+    GrpoConfig, KlEstimator, Metrics, Online, RefreshReference, Trainable, checkpoint,
 };
 
 use crate::support::{ByTable, bits, config, distance, grpo, host, model, run, timeless};
@@ -43,7 +43,7 @@ fn kinds() -> Vec<(&'static str, GrpoConfig)> {
 const LEN: usize = 5;
 
 /// A new process: nothing is left but the folder.
-fn reopened(config: &GrpoConfig, folder: &Path) -> Grpo {
+fn reopened(config: &GrpoConfig, folder: &Path) -> Online {
     let mut grpo = grpo(config, ByTable::likes_red());
     let from = checkpoint::latest(folder).expect("the folder lists").expect("a checkpoint");
     truncate_after(&folder.join("metrics.jsonl"), from.state.step).expect("the log is cut");
@@ -53,7 +53,7 @@ fn reopened(config: &GrpoConfig, folder: &Path) -> Grpo {
 }
 
 /// Both moments of every weight, as bits.
-fn moments(grpo: &Grpo) -> Vec<(String, Vec<u32>)> {
+fn moments(grpo: &Online) -> Vec<(String, Vec<u32>)> {
     let of = |tensor| host(tensor).into_iter().map(f32::to_bits);
     let moments = grpo.optimizer.moments.iter();
     moments.map(|(name, both)| (name.clone(), of(&both.m).chain(of(&both.v)).collect())).collect()
@@ -69,7 +69,7 @@ fn log(folder: &Path) -> Vec<Vec<(String, u64)>> {
     text.lines().map(line).collect()
 }
 
-fn assert_same_run(what: &str, got: &Grpo, whole: &Grpo, folder: &Path, whole_folder: &Path) {
+fn assert_same_run(what: &str, got: &Online, whole: &Online, folder: &Path, whole_folder: &Path) {
     assert!(bits(&got.policy) == bits(&whole.policy), "{what}: other weights");
     assert!(bits(&got.reference) == bits(&whole.reference), "{what}: another reference");
     assert!(moments(got) == moments(whole), "{what}: other moments");

@@ -112,7 +112,7 @@ fn the_first_loss_is_the_mean_likelihood_of_the_answers_and_it_falls() {
 fn gradients_accumulate_to_the_same_weights_however_the_clips_are_batched() {
     let items = items();
     let of = |clips_per_batch| {
-        // A loss that is smooth in the gradient: see `smooth` beside the same test of `Grpo`.
+        // A loss that is smooth in the gradient: see `smooth` beside the same test of `Online`.
         let optim = OptimConfig { adam_epsilon: 1e-3, ..config().optim };
         let config = SftConfig { batch_size: 5, clips_per_batch, optim, save_steps: 0, ..config() };
         let mut sft = sft(&config);

@@ -12,7 +12,7 @@ use rlaif_oracle::{Cancel, Oracle, OracleError, OracleWorker, RankRequest, Verdi
 use rlaif_rank::Ranking;
 use rlaif_rollout::{PromptInput, SamplingParams, Visual};
 use rlaif_train::metrics::measures_time;
-use rlaif_train::{Control, Event, Grpo, GrpoConfig, Metrics, Prompted, Run, TrainError};
+use rlaif_train::{Control, Event, GrpoConfig, Metrics, Online, Prompted, Run, TrainError};
 use rlaif_video::Features;
 
 const WORDS: [&str; 12] = [
@@ -151,9 +151,9 @@ impl Oracle for ByTable {
     }
 }
 
-pub(crate) fn grpo(config: &GrpoConfig, oracle: ByTable) -> Grpo {
+pub(crate) fn grpo(config: &GrpoConfig, oracle: ByTable) -> Online {
     let worker = OracleWorker::start(Box::new(oracle), &Cancel::new()).expect("a thread");
-    Grpo::new(model(), config.clone(), tokenizer(), worker).expect("the knobs are in range")
+    Online::grpo_rank(model(), config.clone(), tokenizer(), worker).expect("the knobs are in range")
 }
 
 /// Writes the model's own files, as the command line does.
@@ -164,7 +164,7 @@ pub(crate) fn save(model: &Vlm, folder: &Path) -> Result<(), LoadError> {
 /// Trains over the first `len` prompts, asks to stop after step `stop_after`, and returns the
 /// metrics of the steps.
 pub(crate) fn run(
-    grpo: &mut Grpo,
+    grpo: &mut Online,
     len: usize,
     folder: Option<&Path>,
     stop_after: Option<u64>,
