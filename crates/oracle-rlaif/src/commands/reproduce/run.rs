@@ -16,8 +16,6 @@ use crate::commands::Context;
 use crate::commands::progress::say;
 use crate::commands::stage::{self, Collected, RewardModelReport};
 
-/// Passes over the pairs, of a reward model and of DPO.
-const EPOCHS: f64 = 2.0;
 /// Points of a learning curve.
 const POINTS: u64 = 5;
 
@@ -136,8 +134,9 @@ impl Experiment<'_> {
         let kind = if narrative { "narrative" } else { "plain" };
         let folder = self.seed_folder(seed).join(format!("reward-{kind}/lr-{rate:e}"));
         let config = base.reward_model.context("the recipe has no `[reward_model]`")?;
+        // One pass over the pairs (VLM-RLAIF).
         let held = 1.0 - config.held_out;
-        let steps = steps(collected.pairs as f64 * held * EPOCHS / config.batch_size as f64);
+        let steps = steps(collected.pairs as f64 * held / config.batch_size as f64);
         let recipe = self.recipe(
             seed,
             &[
@@ -207,7 +206,7 @@ impl Experiment<'_> {
                 let (pairs, collected, seconds) =
                     or_stop!(self.preferences(seed, train.num_generations, "extremes"));
                 let batch = recipe.dpo.context("the recipe has no `[dpo]`")?.batch_size;
-                let steps = steps(collected.pairs as f64 * EPOCHS / batch as f64);
+                let steps = steps(collected.pairs as f64 / batch as f64);
                 let path = absolute(&pairs.join("trl.jsonl"));
                 more.push(format!("data.preferences.path='{}'", path.display()));
                 more.push(format!("dpo.learning_rate={rate}"));
