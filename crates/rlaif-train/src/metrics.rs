@@ -20,6 +20,7 @@ pub fn measures_time(name: &str) -> bool {
         || name.starts_with("speed/")
         || name == "step_time"
         || name.starts_with("oracle/latency")
+        || name.starts_with("reward/latency")
 }
 
 /// Appends one step.

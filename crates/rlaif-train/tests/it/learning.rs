@@ -10,7 +10,7 @@ use rlaif_train::{GrpoConfig, KlEstimator, Trainable};
 use crate::support::{ByTable, RED, config, distance, grpo, host, input, model, run, tokenizer};
 
 /// The probability that an answer to each prompt begins with `red`, mean over prompts.
-fn red_first(policy: &rlaif_model::Vlm) -> f32 {
+pub(crate) fn red_first(policy: &rlaif_model::Vlm) -> f32 {
     let forbidden = tokenizer().forbidden_ids().to_vec();
     let of = |position: usize| {
         let prefix = encode(policy, &[&input(position)]);

@@ -4,7 +4,9 @@
 mod checkpoint;
 mod groups;
 mod learning;
+mod pairs;
 mod resume;
+mod scored;
 mod sft;
 mod support;
 mod trl;
