@@ -87,22 +87,23 @@ impl Bootstrap {
     #[must_use]
     pub fn interval(&self, clusters: &[Cluster]) -> Option<Interval> {
         let estimate = mean(clusters)?;
-        let n = u32::try_from(clusters.len()).ok()?;
+        Some(percentiles(&mut self.replicates(clusters)?, estimate))
+    }
+
+    /// The replicates `θ*` in the order of drawing; `None` without clusters.
+    pub(crate) fn replicates(&self, clusters: &[Cluster]) -> Option<Vec<f64>> {
+        let n = u32::try_from(clusters.len()).ok().filter(|n| *n > 0)?;
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        let mut replicates: Vec<f64> = (0..self.resamples)
-            .map(|_| {
-                let (mut sum, mut count) = (0.0, 0);
-                for _ in 0..n {
-                    let cluster = clusters[rng.random_range(0..n) as usize];
-                    sum += cluster.sum;
-                    count += cluster.n;
-                }
-                sum / count as f64
-            })
-            .collect();
-        replicates.sort_unstable_by(f64::total_cmp);
-        let at = |q| quantile(&replicates, q).unwrap_or(estimate);
-        Some([at(0.025), at(0.975)])
+        let replicate = |_| {
+            let (mut sum, mut count) = (0.0, 0);
+            for _ in 0..n {
+                let cluster = clusters[rng.random_range(0..n) as usize];
+                sum += cluster.sum;
+                count += cluster.n;
+            }
+            sum / count as f64
+        };
+        Some((0..self.resamples).map(replicate).collect())
     }
 
     /// Interval of a share, that is of the mean of values in `0..=1`; the Wilson interval where the
@@ -128,14 +129,21 @@ impl Bootstrap {
     }
 }
 
+/// The 2.5 % and 97.5 % quantiles of replicates, which it sorts; `estimate` where there are none.
+pub(crate) fn percentiles(replicates: &mut [f64], estimate: f64) -> Interval {
+    replicates.sort_unstable_by(f64::total_cmp);
+    [0.025, 0.975].map(|q| quantile(replicates, q).unwrap_or(estimate))
+}
+
 /// The interval of a difference that all of `n` videos agree on, see the [module](self).
-fn unanimous(difference: f64, n: usize) -> Interval {
+pub(crate) fn unanimous(difference: f64, n: usize) -> Interval {
     let [like_these, _] = wilson(1.0, n);
     let centre = like_these * difference;
     [centre - (1.0 - like_these), centre + (1.0 - like_these)]
 }
 
-fn show_no_spread(clusters: &[Cluster], estimate: f64) -> bool {
+/// All clusters have the mean `estimate`.
+pub(crate) fn show_no_spread(clusters: &[Cluster], estimate: f64) -> bool {
     clusters.iter().all(|c| (c.sum / c.n as f64 - estimate).abs() < 1e-12)
 }
 

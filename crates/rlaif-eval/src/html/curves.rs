@@ -66,7 +66,7 @@ pub struct CurveRun {
 pub struct CurveSection {
     /// Headline, for instance `Supervised fine-tuning`.
     pub title: String,
-    /// Runs to draw, six at most in colours of their own.
+    /// Runs to draw, eight at most in colours of their own.
     pub runs: Vec<CurveRun>,
     /// Metrics to show in this order; where empty, those known by name that the runs have (loss,
     /// kl, entropy, ranking, lengths, optimizer), or all of them if none is known.

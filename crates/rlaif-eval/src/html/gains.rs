@@ -3,8 +3,7 @@
 
 use maud::{Markup, html};
 
-use super::scale::Scale;
-use super::{KINDS, direction, points, points_interval};
+use super::{KINDS, direction, forest, points, points_interval};
 use crate::format::{p_value, percent, percent_interval, words};
 use crate::gain::{Gain, Gains};
 use crate::measure::Measure;
@@ -45,11 +44,7 @@ fn by_category(title: &str, gain: &Gain) -> Markup {
         std::iter::once(("All questions".to_owned(), gain, true))
             .chain(gain.by_category.iter().map(|(name, gain)| (words(name), gain, false)))
             .collect();
-    let all = || rows.iter().map(|(_, gain, _)| *gain);
-    let lo = all().map(|g| g.ci95[0].min(g.points)).fold(0.0, f64::min);
-    let hi = all().map(|g| g.ci95[1].max(g.points)).fold(0.0, f64::max);
-    let margin = 0.03 * (hi - lo);
-    let scale = Scale::new(lo - margin, hi + margin, 4, false);
+    let scale = forest::scale(rows.iter().map(|(_, gain, _)| (gain.points, gain.ci95)));
     html! {
         h3 { (title) span.soft { ", " (gain.measure.label()) } }
         div.scroll {
@@ -57,7 +52,7 @@ fn by_category(title: &str, gain: &Gain) -> Markup {
                 thead {
                     tr {
                         th { "category" } th.num { "n" } th.num { "points" }
-                        th.num { "95 % interval" } th.forest-head { (forest_axis(&scale)) }
+                        th.num { "95 % interval" } th.forest-head { (forest::axis(&scale)) }
                         th.num { "won" } th.num { "lost" } th.num { "p" }
                     }
                 }
@@ -66,46 +61,14 @@ fn by_category(title: &str, gain: &Gain) -> Markup {
                         tr.total[*total] {
                             td { (name) }
                             td.num { (gain.n) }
-                            td.num.(direction(gain)) { b { (points(gain.points)) } }
+                            td.num.(direction(gain.ci95)) { b { (points(gain.points)) } }
                             td.num.soft { (points_interval(gain.ci95)) }
-                            td.forest { (forest(gain, &scale)) }
+                            td.forest { (forest::whisker(gain.points, gain.ci95, &scale)) }
                             td.num { (gain.wins) }
                             td.num { (gain.losses) }
                             td.num { (gain.mcnemar_p.map_or("–".to_owned(), p_value)) }
                         }
                     }
-                }
-            }
-        }
-    }
-}
-
-fn place(scale: &Scale, value: f64) -> String {
-    format!("{:.2}%", 100.0 * scale.place(value))
-}
-
-fn forest(gain: &Gain, scale: &Scale) -> Markup {
-    let at = |value| place(scale, value);
-    html! {
-        svg width="100%" height="30" role="img" aria-label={ (points(gain.points)) " points" } {
-            @for tick in &scale.ticks {
-                line.grid x1=(at(*tick)) x2=(at(*tick)) y1="0" y2="30" {}
-            }
-            line.zero x1=(at(0.0)) x2=(at(0.0)) y1="0" y2="30" {}
-            g.(direction(gain)) {
-                line.span x1=(at(gain.ci95[0])) x2=(at(gain.ci95[1])) y1="15" y2="15" {}
-                circle.dot cx=(at(gain.points)) cy="15" r="4" {}
-            }
-        }
-    }
-}
-
-fn forest_axis(scale: &Scale) -> Markup {
-    html! {
-        svg width="100%" height="14" role="img" aria-label="axis of gains in percentage points" {
-            @for tick in &scale.ticks {
-                text.tick x=(place(scale, *tick)) y="11" text-anchor="middle" {
-                    @if *tick > 0.0 { "+" } (scale.label(*tick).replace('-', "−"))
                 }
             }
         }
@@ -144,7 +107,7 @@ fn all_measures(gains: &[Gains], evals: &[EvalReport]) -> Markup {
                             }
                             @for pair in gains {
                                 @if let Some(gain) = pair.measures.get(&measure) {
-                                    td.num.(direction(gain)) { b { (points(gain.points)) } }
+                                    td.num.(direction(gain.ci95)) { b { (points(gain.points)) } }
                                     td.num.soft { (points_interval(gain.ci95)) }
                                 } @else { td.num { "–" } td {} }
                             }

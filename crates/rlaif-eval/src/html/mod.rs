@@ -8,6 +8,7 @@
 mod bars;
 mod cards;
 mod curves;
+mod forest;
 mod gains;
 mod scale;
 mod thumbnail;
@@ -20,7 +21,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::bootstrap::Interval;
 use crate::format::{bytes, duration, percent, percent_interval};
-use crate::gain::{Gain, Gains};
+use crate::gain::Gains;
 use crate::item::ItemKind;
 use crate::report::EvalReport;
 use crate::summary::Summary;
@@ -86,46 +87,55 @@ impl HtmlReport {
              weight of an answer in the policy gradient.",
             &self.training_groups,
         )?;
-        let page = html! {
-            (DOCTYPE)
-            html lang="en" {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    meta name="color-scheme" content="light dark";
-                    meta http-equiv="Content-Security-Policy"
-                        content="default-src 'none'; style-src 'unsafe-inline'; img-src data:";
-                    title { (self.title) }
-                    style { (PreEscaped(STYLE)) }
+        let page = shell(
+            &self.title,
+            &html! {
+                (self.header())
+                @if let Some(gains) = self.gains.last() { (tiles(gains, &self.evals)) }
+                @for (kind, name) in KINDS {
+                    (bars::section(name, kind, &self.evals))
                 }
-                body {
-                    main {
-                        (self.header())
-                        @if let Some(gains) = self.gains.last() { (tiles(gains, &self.evals)) }
-                        @for (kind, name) in KINDS {
-                            (bars::section(name, kind, &self.evals))
-                        }
-                        (gains::section(&self.gains, &self.evals))
-                        (curves::sections(&self.curves))
-                        (held_out)
-                        (groups)
-                    }
-                }
-            }
-        };
+                (gains::section(&self.gains, &self.evals))
+                (curves::sections(&self.curves))
+                (held_out)
+                (groups)
+            },
+        );
         Ok(page.into_string())
     }
 
     fn header(&self) -> Markup {
-        html! {
-            header {
-                h1 { (self.title) }
-                @if !self.facts.is_empty() {
-                    dl.facts {
-                        @for (name, value) in &self.facts {
-                            div { dt { (name) } dd { (value) } }
-                        }
-                    }
+        header(&self.title, self.facts.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+    }
+}
+
+/// The document around a page's parts, with the style sheet and the policy of the [module](self).
+fn shell(title: &str, parts: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta http-equiv="Content-Security-Policy"
+                    content="default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body { main { (parts) } }
+        }
+    }
+}
+
+fn header<'a>(title: &str, facts: impl Iterator<Item = (&'a str, &'a str)>) -> Markup {
+    let mut facts = facts.peekable();
+    html! {
+        header {
+            h1 { (title) }
+            @if facts.peek().is_some() {
+                dl.facts {
+                    @for (name, value) in facts { div { dt { (name) } dd { (value) } } }
                 }
             }
         }
@@ -144,7 +154,7 @@ fn tiles(gains: &Gains, evals: &[EvalReport]) -> Markup {
                 @if let Some(gain) = gains.of(kind) {
                     div.tile {
                         p.tile-title { (title) span.soft { ", " (gain.measure.label()) } }
-                        p.tile-gain.(direction(gain)) {
+                        p.tile-gain.(direction(gain.ci95)) {
                             (points(gain.points)) span.unit { " points" }
                         }
                         p.tile-interval {
@@ -177,20 +187,20 @@ fn points_interval(ci95: Interval) -> String {
     crate::format::points_interval(ci95).replace('-', "−")
 }
 
-/// The class that colours a gain: by which side of zero its interval lies on.
-fn direction(gain: &Gain) -> &'static str {
-    if gain.is_positive() {
+/// The class that colours a difference: by which side of zero its interval lies on.
+fn direction([lo, hi]: Interval) -> &'static str {
+    if lo > 0.0 {
         "up"
-    } else if gain.is_negative() {
+    } else if hi < 0.0 {
         "down"
     } else {
         "level"
     }
 }
 
-/// The class of the series at a place, from a palette of six.
+/// The class of the series at a place, from a palette of eight.
 fn series_class(index: usize) -> String {
-    format!("s{}", index % 6)
+    format!("s{}", index % 8)
 }
 
 fn legend<'a>(names: impl Iterator<Item = &'a str>) -> Markup {
