@@ -40,6 +40,24 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
+/// A count or mean count with thousands set apart: `12,345`.
+pub(crate) fn count(n: f64) -> String {
+    let digits = format!("{:.0}", n.abs());
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Half the width of an interval of a share, in percent: `3.1`.
+pub(crate) fn percent_half([lo, hi]: Interval) -> String {
+    percent((hi - lo) / 2.0)
+}
+
 /// Bytes in decimal units: `1.2 GB`.
 pub(crate) fn bytes(bytes: u64) -> String {
     let bytes = bytes as f64;
@@ -71,6 +89,11 @@ mod tests {
         assert_eq!(percent_interval([0.5722, 0.7]), "[57.2, 70.0]");
         assert_eq!([22.64, -3.0, -0.04, 0.06].map(points), ["+22.6", "-3.0", "0.0", "+0.1"]);
         assert_eq!(points_interval([-1.0, 2.0]), "[-1.0, +2.0]");
+        assert_eq!(
+            [0.0, 999.0, 1_000.4, 1_234_567.0].map(count),
+            ["0", "999", "1,000", "1,234,567"]
+        );
+        assert_eq!(percent_half([0.5, 0.562]), "3.1");
         assert_eq!([0.0314, 0.000_2].map(p_value), ["0.031", "< 0.001"]);
         let durations = [8.44, 59.97, 212.4, 3_725.0].map(duration);
         assert_eq!(durations, ["8.4 s", "1 min 00 s", "3 min 32 s", "1 h 02 min"]);

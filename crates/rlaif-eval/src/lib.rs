@@ -13,11 +13,12 @@
 //!   that a text names, [`text`] compares words.
 //! - [`bootstrap`] and [`gain`]: intervals over videos, and paired differences of two checkpoints.
 //! - [`report`] and [`summary`]: what a checkpoint reached, and what a run gained.
+//! - [`comparison`]: several methods under several seeds, against baselines and others' claims.
 //! - [`metrics`]: reads the `metrics.jsonl` of a training run.
 //! - [`table`] and [`html`]: the same for terminals and browsers.
 //!
-//! Accuracies and other shares are fractions in `0..=1` everywhere; only [`gain::Gain`] speaks in
-//! percentage points, and its field names say so.
+//! Accuracies and other shares are fractions in `0..=1` everywhere; only [`gain::Gain`] and
+//! [`comparison::Difference`] speak in percentage points, and their field names say so.
 
 #![expect(
     clippy::doc_markdown,
@@ -25,6 +26,7 @@
 )]
 
 pub mod bootstrap;
+pub mod comparison;
 mod format;
 pub mod gain;
 pub mod html;
@@ -41,6 +43,10 @@ pub mod table;
 pub mod text;
 
 pub use bootstrap::Bootstrap;
+pub use comparison::{
+    Claim, ClaimSpec, Comparison, ComparisonError, ComparisonFacts, Cost, CurvePoint, Expectation,
+    MethodRuns, SeedRun, Selection, Verdict,
+};
 pub use gain::{Gain, Gains, paired_gain};
 pub use html::HtmlReport;
 

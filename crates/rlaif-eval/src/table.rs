@@ -163,7 +163,7 @@ fn footnotes(gains: &[(&Gains, &Gain)]) -> String {
 
 /// Rows of cells: the first column flush left, all others flush right.
 #[derive(Default)]
-struct Table {
+pub(crate) struct Table {
     rows: Vec<Row>,
 }
 
@@ -173,12 +173,12 @@ enum Row {
 }
 
 impl Table {
-    fn head(&mut self, cells: impl Iterator<Item = String>) {
+    pub(crate) fn head(&mut self, cells: impl Iterator<Item = String>) {
         self.row(cells);
         self.rule();
     }
 
-    fn row(&mut self, cells: impl Iterator<Item = String>) {
+    pub(crate) fn row(&mut self, cells: impl Iterator<Item = String>) {
         self.rows.push(Row::Cells(cells.map(|cell| printable(&cell)).collect()));
     }
 
@@ -186,7 +186,7 @@ impl Table {
         self.rows.push(Row::Rule);
     }
 
-    fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         let mut widths: Vec<usize> = Vec::new();
         for row in &self.rows {
             let Row::Cells(cells) = row else { continue };

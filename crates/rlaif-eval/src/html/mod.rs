@@ -7,6 +7,7 @@
 
 mod bars;
 mod cards;
+mod compare;
 mod curves;
 mod forest;
 mod gains;
