@@ -187,7 +187,7 @@ impl Comparison {
                 .to_owned(),
             seeds => format!(
                 "95 % intervals cover the choice of questions (bootstrap over videos) and the \
-                 spread between {seeds} seeds (Student's t with {} degrees of freedom).",
+                 spread between {seeds} seeds (Student's t, degrees of freedom: {}).",
                 seeds - 1
             ),
         }

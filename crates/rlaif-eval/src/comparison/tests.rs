@@ -211,7 +211,7 @@ fn one_seed_is_allowed_and_said() {
         assert!(text.contains("One seed only"), "{text}");
     }
     let two = comparison();
-    assert!(two.interval_note().contains("2 seeds (Student's t with 1 degrees of freedom)"));
+    assert!(two.interval_note().contains("2 seeds (Student's t, degrees of freedom: 1)"));
     let width = |comparison: &Comparison| {
         let [lo, hi] = comparison.methods[0].multiple_choice.as_ref().unwrap().overall.ci95;
         hi - lo
@@ -313,154 +313,11 @@ fn json_keeps_the_contract() {
 }
 
 #[test]
-fn demo() {
-    use rand::{Rng, SeedableRng};
-    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(3);
-    let names = [
-        ("sft", "SFT", 0.38, 0.30),
-        ("vlm_rlaif", "VLM-RLAIF (PPO)", 0.42, 0.36),
-        ("oracle_rlaif", "Oracle-RLAIF (GRPO_rank)", 0.47, 0.43),
-        ("grpo_score", "GRPO, scores", 0.44, 0.40),
-        ("dpo", "DPO", 0.40, 0.35),
-        ("grpo_linear", "GRPO, linear ranks", 0.455, 0.41),
-        ("rft", "Best-of-n SFT", 0.41, 0.33),
-    ];
-    let cats = [
-        "temporal_perception",
-        "spatial_perception",
-        "attribute_perception",
-        "action_recognition",
-        "object_recognition",
-        "ocr_problems",
-        "counting_problem",
-        "temporal_reasoning",
-        "spatial_reasoning",
-        "action_reasoning",
-        "object_reasoning",
-        "information_synopsis",
-    ];
-    let difficulty: Vec<f64> = (0..2400).map(|_| rng.random::<f64>() - 0.5).collect();
-    let methods: Vec<MethodRuns> = names
-        .iter()
-        .enumerate()
-        .map(|(mi, (name, label, mc, oe))| {
-            let runs = (1..=3)
-                .map(|seed| {
-                    let shift = 0.03 * (rng.random::<f64>() - 0.5);
-                    let items = (0..2400)
-                        .map(|i| {
-                            let base = if i % 2 == 0 { mc } else { oe };
-                            let right = rng.random::<f64>()
-                                < (base + shift + 0.6 * difficulty[i]).clamp(0.0, 1.0);
-                            let (id, cat, video) =
-                                (format!("q{i:04}"), cats[(i / 2) % 12], format!("v{:03}", i / 4));
-                            if i % 2 == 0 {
-                                choice(&id, cat, &video, right)
-                            } else {
-                                ItemResult::open_ended(
-                                    head(&id, cat, &video),
-                                    if right { "blue" } else { "red" }.into(),
-                                    Some("blue".into()),
-                                )
-                            }
-                        })
-                        .collect();
-                    let curve = if mi == 0 {
-                        vec![]
-                    } else {
-                        (0..=10)
-                            .map(|k| {
-                                let f = 1.0 - (-0.4 * k as f64).exp();
-                                let mut noise = || 0.02 * (rng.random::<f64>() - 0.5);
-                                CurvePoint {
-                                    step: k * 20,
-                                    completions: if mi == 4 { 0 } else { k * 1280 },
-                                    judge_calls: if mi == 3 { k * 1280 } else { k * 256 },
-                                    multiple_choice: Some(0.38 + (mc - 0.38) * f + shift + noise()),
-                                    open_ended: Some(0.30 + (oe - 0.30) * f + shift + noise()),
-                                }
-                            })
-                            .collect()
-                    };
-                    SeedRun {
-                        seed,
-                        items,
-                        curve,
-                        cost: Cost {
-                            completions: if mi == 0 { 0 } else { 12_800 },
-                            judge_calls: if mi == 0 { 0 } else { 2_560 },
-                            judge_seconds: 84.0,
-                            wall_seconds: 1_900.0,
-                        },
-                    }
-                })
-                .collect();
-            MethodRuns {
-                name: (*name).into(),
-                label: (*label).into(),
-                about: "post-training from feedback, as described in docs/method.md.".into(),
-                learning_rate: (mi > 0).then_some(3e-5),
-                runs,
-            }
-        })
-        .collect();
-    let c = |text: &str, cats: &[&str], kind, expects| ClaimSpec {
-        text: text.into(),
-        source: "arXiv 2510.02561, table 2".into(),
-        method: "oracle_rlaif".into(),
-        against: "vlm_rlaif".into(),
-        kind,
-        categories: cats.iter().map(|c| (*c).to_owned()).collect(),
-        expects,
-    };
-    let claims = vec![
-        c(
-            "Oracle-RLAIF is more accurate than VLM-RLAIF on Video-MME (36.2 to 42.4)",
-            &[],
-            ItemKind::MultipleChoice,
-            Expectation::Greater,
-        ),
-        c(
-            "Oracle-RLAIF gains most on temporal perception, action recognition and object reasoning",
-            &["temporal_perception", "action_recognition", "object_reasoning"],
-            ItemKind::MultipleChoice,
-            Expectation::Greater,
-        ),
-        c(
-            "Oracle-RLAIF loses on spatial perception, spatial reasoning and information synopsis",
-            &["spatial_perception", "spatial_reasoning", "information_synopsis"],
-            ItemKind::MultipleChoice,
-            Expectation::Less,
-        ),
-        c(
-            "Oracle-RLAIF is more accurate on open-ended questions",
-            &[],
-            ItemKind::OpenEnded,
-            Expectation::Less,
-        ),
-    ];
-    let facts = ComparisonFacts {
-        title: "Oracle-RLAIF against its alternatives on ClipWorld".into(),
-        command: "oracle-rlaif reproduce --seeds 1,2,3 --out out/reproduce".into(),
-        commit: "0295af0".into(),
-        machine: "one NVIDIA H100, 16 CPU cores".into(),
-        notes: vec![
-            "The judge is the exact oracle of ClipWorld.".into(),
-            "Every method starts from the same checkpoint.".into(),
-        ],
-        selection: vec![Selection {
-            method: "VLM-RLAIF (PPO)".into(),
-            candidates: vec![(1e-5, 0.41), (3e-5, 0.43), (1e-4, 0.40)],
-            chosen: 3e-5,
-        }],
-    };
-    let t = std::time::Instant::now();
-    let comparison =
-        Comparison::new(facts, &methods, &["vlm_rlaif", "sft"], claims, &BOOTSTRAP).unwrap();
-    println!("took {:?}", t.elapsed());
-    std::fs::write("/tmp/cmp.html", comparison.html()).unwrap();
-    std::fs::write("/tmp/cmp.md", comparison.markdown()).unwrap();
-    std::fs::write("/tmp/cmp.txt", comparison.text()).unwrap();
-    std::fs::write("/tmp/small.md", super::tests::comparison().markdown()).unwrap();
-    std::fs::write("/tmp/small.txt", super::tests::comparison().text()).unwrap();
+fn markdown_is_as_recorded() {
+    assert_eq!(comparison().markdown(), include_str!("comparison.md"));
+}
+
+#[test]
+fn text_is_as_recorded() {
+    assert_eq!(comparison().text(), include_str!("comparison.txt"));
 }

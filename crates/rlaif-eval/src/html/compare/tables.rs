@@ -37,8 +37,7 @@ pub(super) fn overall(comparison: &Comparison) -> Markup {
                                 th.num { (title) @if let Some(questions) = comparison.questions.get(&kind) {
                                     " (n = " (questions.n) ")"
                                 } }
-                                th.num { "95 % interval" }
-                                th.num { "by seed" }
+                                th.num { "95 % interval, by seed" }
                             }
                         }
                     }
@@ -49,9 +48,11 @@ pub(super) fn overall(comparison: &Comparison) -> Markup {
                                 @for (kind, _) in kinds() {
                                     @if let Some(score) = method.score(kind, None) {
                                         td.num { (mean(comparison, method, kind, None)) }
-                                        td.num.soft { (percent_interval(score.ci95)) }
-                                        td.num.soft { (joined(score.per_seed.iter().map(|a| percent(*a)))) }
-                                    } @else { td.num { "–" } td {} td {} }
+                                        td.num.soft {
+                                            (percent_interval(score.ci95)) br;
+                                            small { (joined(score.per_seed.iter().map(|a| percent(*a)))) }
+                                        }
+                                    } @else { td.num { "–" } td {} }
                                 }
                             }
                         }
