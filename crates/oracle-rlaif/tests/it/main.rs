@@ -1,7 +1,9 @@
 //! The command line as scripts and people use it.
 
+mod baselines;
 mod commands;
 mod files;
 mod quickstart;
+mod reproduce;
 mod resume;
 mod support;
