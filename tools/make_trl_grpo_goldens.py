@@ -51,6 +51,14 @@ EPSILON, EPSILON_HIGH, MAX_LENGTH = 0.2, 0.28, 9
 SAMPLED_WITH = 0.92
 PROMPTS = [("What moves in the video?", 3), ("How many circles are there?", 2)]
 POSITIONS = [[2, 4, 1, 0, 3], [4, 3, 1, 0, 2]]
+# Weak and partial orders, for the reward function alone.
+LEVELS = [
+    [0, 1, 1, 2, 1],
+    [0, 0, 0, 0, 0],
+    [1, None, 0, None, 2],
+    [None, 0, 0, 1, None],
+    [None, None, 0],
+]
 # Loss type, beta, and groups that the Oracle fails on.
 CASES = [
     (loss_type, beta, []) for loss_type in ("dapo", "grpo", "dr_grpo") for beta in (0.0, 0.04)
@@ -69,11 +77,17 @@ def gain(position):
     return 1 / ((1 + position) * math.log2(2 + position))
 
 
-def dcg_advantages(positions):
-    """docs/trl-emulation.md: the reward function's arithmetic, for a full order without ties."""
-    shortfall = [1 - gain(position) / gain(0) for position in positions]
-    mean = sum(shortfall) / len(shortfall)
-    return [mean - one for one in shortfall]
+def dcg_advantages(levels):
+    """As docs/trl-emulation.md has it: 0 is best, equal levels tie, None was not placed."""
+    placed = sorted({level for level in levels if level is not None})
+    gains, start = [0.0] * len(levels), 0
+    for level in [*placed, None]:
+        block = [i for i, other in enumerate(levels) if other == level]
+        for i in block:
+            gains[i] = sum(gain(start + k) for k in range(len(block))) / len(block)
+        start += len(block)
+    mean = sum(gains) / len(gains)
+    return [one - mean for one in gains]
 
 
 def rank_reward(completions, position, failed, **_):
@@ -239,6 +253,9 @@ def main():
         "epsilon_high": EPSILON_HIGH,
         "max_completion_length": MAX_LENGTH,
         "num_generations": GROUP,
+        "emulation": [
+            {"levels": levels, "advantages": dcg_advantages(levels)} for levels in LEVELS
+        ],
         "cases": cases,
     }
     (OUT / "trl_grpo.json").write_text(json.dumps(document, indent=1) + "\n")

@@ -210,6 +210,26 @@ fn the_advantages_that_trl_keeps_are_those_of_the_ranking() {
     }
 }
 
+/// The reward function of docs/trl-emulation.md on ties and unplaced answers.
+#[test]
+fn the_reward_function_gives_weak_and_partial_orders_our_advantages() {
+    let golden = Golden::open();
+    let cases = golden.report["emulation"].as_array().expect("emulation");
+    assert_eq!(cases.len(), 5);
+    for case in cases {
+        let levels = case["levels"].as_array().expect("levels").iter();
+        let levels: Vec<Option<usize>> =
+            levels.map(|l| l.as_u64().map(|l| usize::try_from(l).expect("small"))).collect();
+        let ranking = Ranking::from_ranks(levels).expect("an order");
+        let ours = advantages(Advantage::Dcg, &ranking, &[], None).expect("no more needed");
+        let theirs = case["advantages"].as_array().expect("advantages");
+        assert_eq!(ours.len(), theirs.len());
+        for (ours, theirs) in ours.iter().zip(theirs) {
+            assert!((ours - theirs.as_f64().expect("a number")).abs() < 1e-12, "{case}: {ours}");
+        }
+    }
+}
+
 #[test]
 fn loss_and_adapter_gradients_are_those_of_trl() {
     let golden = Golden::open();
