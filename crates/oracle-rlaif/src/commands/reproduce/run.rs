@@ -7,10 +7,9 @@ use oracle_rlaif::folder::Folder;
 use oracle_rlaif::recipe::Recipe;
 use oracle_rlaif::source;
 use rlaif_data::Example;
-use rlaif_eval::MetricsLog;
-use rlaif_eval::comparison::{Cost, CurvePoint, SeedRun, Selection};
+use rlaif_eval::comparison::Selection;
 
-use super::cell::{Accuracy, Exam, cell};
+use super::cell::{Exam, cell};
 use super::plan::{Arm, Learns};
 use crate::commands::Context;
 use crate::commands::progress::say;
@@ -72,7 +71,7 @@ impl Experiment<'_> {
         Ok(Budget { calls, completions: calls * train.num_generations as u64 })
     }
 
-    fn seed_folder(&self, seed: u64) -> PathBuf {
+    pub(super) fn seed_folder(&self, seed: u64) -> PathBuf {
         self.out.join(format!("seed-{seed}"))
     }
 
@@ -264,48 +263,6 @@ impl Experiment<'_> {
         Ok(Some(selection(arm.label.clone(), candidates)))
     }
 
-    /// One arm of a seed, tested.
-    pub(super) fn tested(
-        &self,
-        seed: u64,
-        arm: &Arm,
-        trained: &Trained,
-        exam: &Exam<'_>,
-        test: &[Example],
-    ) -> Result<SeedRun> {
-        let items = exam.test(&trained.folder, test)?;
-        let points = exam.curve(&trained.folder, test)?;
-        let at_start = exam.test(&self.seed_folder(seed).join("sft"), test)?;
-        let log = trained.folder.join("metrics.jsonl");
-        let during = if arm.learns == Learns::Nothing {
-            During::default()
-        } else {
-            During::read(&log, arm, &self.recipe_of(&trained.folder)?)?
-        };
-        let before = &trained.before;
-        let begin = accuracy_of(&at_start);
-        let mut curve = vec![point(&begin, 0, 0)];
-        if before.completions > 0 {
-            curve.push(point(&begin, before.completions, before.calls));
-        }
-        for reached in points.iter().filter(|_| arm.learns != Learns::Nothing) {
-            let completions = before.completions + during.completions_per_step * reached.step;
-            let calls = before.calls + during.calls_per_step * reached.step;
-            curve.push(point(reached, completions, calls));
-        }
-        let cost = Cost {
-            completions: before.completions + during.completions_per_step * during.steps,
-            judge_calls: before.calls + during.calls_per_step * during.steps,
-            judge_seconds: before.judge_seconds + during.judge_seconds,
-            wall_seconds: before.seconds,
-        };
-        Ok(SeedRun { seed, items, cost, curve })
-    }
-
-    fn recipe_of(&self, folder: &Path) -> Result<Recipe> {
-        Recipe::read(&folder.join("recipe.toml"), &[])
-    }
-
     /// One line for a cell that is about to run.
     fn announce(&self, seed: u64, what: &str, folder: &Path) {
         if !folder.join("cell.json").is_file() && !self.context.quiet {
@@ -330,70 +287,16 @@ pub(super) struct Trained {
     pub(super) folder: PathBuf,
     /// Of a reward model, on held-out pairs.
     accuracy: f64,
-    before: Before,
+    pub(super) before: Before,
 }
 
 /// What was used up before the method's own sampling; seconds count the method's too.
 #[derive(Clone, Copy, Debug, Default)]
-struct Before {
-    seconds: f64,
-    judge_seconds: f64,
-    completions: u64,
-    calls: u64,
-}
-
-/// What a method's own steps use up.
-#[derive(Default)]
-struct During {
-    steps: u64,
-    completions_per_step: u64,
-    calls_per_step: u64,
-    judge_seconds: f64,
-}
-
-impl During {
-    fn read(log: &Path, arm: &Arm, recipe: &Recipe) -> Result<Self> {
-        let Some(train) = recipe.train.as_ref().filter(|_| arm.learns != Learns::Pairs) else {
-            return Ok(During::default());
-        };
-        let log = MetricsLog::read(log)?;
-        let judged = matches!(arm.learns, Learns::Judge | Learns::Truth);
-        let prompts = train.prompts_per_step as u64;
-        let latency: f64 = log.series("oracle/latency").iter().map(|(_, s)| s).sum();
-        Ok(During {
-            steps: train.max_steps,
-            completions_per_step: prompts * train.num_generations as u64,
-            calls_per_step: if judged { prompts } else { 0 },
-            judge_seconds: if judged { latency * prompts as f64 } else { 0.0 },
-        })
-    }
-}
-
-fn point(at: &Accuracy, completions: u64, judge_calls: u64) -> CurvePoint {
-    CurvePoint {
-        step: at.step,
-        completions,
-        judge_calls,
-        multiple_choice: at.multiple_choice,
-        open_ended: at.open_ended,
-    }
-}
-
-fn accuracy_of(items: &[rlaif_eval::ItemResult]) -> Accuracy {
-    let mean = |kind| {
-        let measure = rlaif_eval::report::headline(items, kind);
-        let values: Vec<f64> = items
-            .iter()
-            .filter(|item| item.kind == kind)
-            .filter_map(|item| measure.value(item))
-            .collect();
-        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-    };
-    Accuracy {
-        step: 0,
-        multiple_choice: mean(rlaif_eval::ItemKind::MultipleChoice),
-        open_ended: mean(rlaif_eval::ItemKind::OpenEnded),
-    }
+pub(super) struct Before {
+    pub(super) seconds: f64,
+    pub(super) judge_seconds: f64,
+    pub(super) completions: u64,
+    pub(super) calls: u64,
 }
 
 fn selection(method: String, candidates: Vec<(f64, f64)>) -> Selection {
