@@ -33,7 +33,7 @@ pub struct Band {
 /// A point of a learning curve over all seeds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MeanCurvePoint {
-    /// Training step.
+    /// Training step; under the first seed, where runs are of different lengths.
     pub step: u64,
     /// Completions sampled so far, mean over seeds.
     pub completions: f64,
@@ -74,7 +74,8 @@ pub(super) fn cost(method: &MethodRuns) -> MeanCost {
     }
 }
 
-/// Mean curve of a method at the steps that every seed's curve has.
+/// Mean curve of a method: the first points of all seeds, the second points, and so on, as long as
+/// every seed has one. Runs on data of their own may differ in their number of steps.
 pub(super) fn curve(method: &MethodRuns) -> Result<Vec<MeanCurvePoint>, ComparisonError> {
     for run in &method.runs {
         for point in &run.curve {
@@ -85,22 +86,14 @@ pub(super) fn curve(method: &MethodRuns) -> Result<Vec<MeanCurvePoint>, Comparis
             }
         }
     }
-    let Some((first, others)) = method.runs.split_first() else { return Ok(Vec::new()) };
-    let points = first.curve.iter().filter_map(|point| {
-        let at_step =
-            |run: &super::SeedRun| run.curve.iter().find(|p| p.step == point.step).copied();
-        let mut points = vec![*point];
-        for run in others {
-            points.push(at_step(run)?);
-        }
-        Some(mean_point(point.step, &points))
-    });
-    let mut points: Vec<MeanCurvePoint> = points.collect();
-    points.sort_by_key(|point| point.step);
-    Ok(points)
+    let shortest = method.runs.iter().map(|run| run.curve.len()).min().unwrap_or(0);
+    let at = |place: usize| -> Vec<CurvePoint> {
+        method.runs.iter().map(|run| run.curve[place]).collect()
+    };
+    Ok((0..shortest).map(|place| mean_point(&at(place))).collect())
 }
 
-fn mean_point(step: u64, points: &[CurvePoint]) -> MeanCurvePoint {
+fn mean_point(points: &[CurvePoint]) -> MeanCurvePoint {
     let band = |pick: fn(&CurvePoint) -> Option<f64>| {
         let values: Vec<f64> = points.iter().map(pick).collect::<Option<_>>()?;
         Some(Band {
@@ -110,7 +103,7 @@ fn mean_point(step: u64, points: &[CurvePoint]) -> MeanCurvePoint {
         })
     };
     MeanCurvePoint {
-        step,
+        step: points.first().map_or(0, |point| point.step),
         completions: mean(points.iter().map(|point| point.completions as f64)),
         judge_calls: mean(points.iter().map(|point| point.judge_calls as f64)),
         multiple_choice: band(|point| point.multiple_choice),

@@ -172,7 +172,7 @@ fn claims_hold_are_contradicted_or_stay_open() {
 }
 
 #[test]
-fn curves_average_the_steps_that_all_seeds_have() {
+fn curves_average_the_points_that_all_seeds_have() {
     let mut methods = methods();
     methods[1].runs[0].curve.pop();
     let comparison = compare(&methods).unwrap();
@@ -184,6 +184,12 @@ fn curves_average_the_steps_that_all_seeds_have() {
     close(band.max, 0.6);
     close(curve[1].completions, 500.0);
     assert_eq!(curve[1].open_ended, None);
+    // A run on other data has other steps, and two points before its first.
+    methods[1].runs[0].curve[1].step = 0;
+    methods[1].runs[0].curve[1].completions = 300;
+    let curve = &compare(&methods).unwrap().methods[1].curve;
+    assert_eq!(curve.len(), 2);
+    close(curve[1].completions, 400.0);
     methods[1].runs[0].curve[0].multiple_choice = Some(42.0);
     let error = compare(&methods).unwrap_err().to_string();
     assert!(error.contains("`oracle`, seed 2") && error.contains("got 42 at step 0"), "{error}");

@@ -72,9 +72,7 @@ pub(crate) fn run(context: &Context, args: &ReproduceArgs) -> Result<Outcome> {
     }
     overrides.extend_from_slice(&args.overrides);
     let recipe = Recipe::parse(RECIPE, &overrides).context("the experiment's recipe")?;
-    open(&args.out, &recipe)?;
-    // Of the code that runs, whatever becomes of the folder meanwhile.
-    let made_by = Made { command: command(args), commit: commit() };
+    let made_by = Made { command: command(args), commit: open(&args.out, &recipe)? };
     context.catch_interrupts()?;
     let grid = if args.quick { GRID[1..].to_vec() } else { GRID.to_vec() };
     let experiment = Experiment {
@@ -108,14 +106,19 @@ pub(crate) fn run(context: &Context, args: &ReproduceArgs) -> Result<Outcome> {
 }
 
 /// A new folder, or the one of an experiment: its cells say themselves whether they are of the same
-/// recipe.
-fn open(out: &Path, recipe: &Recipe) -> Result<()> {
-    let file = out.join("experiment.toml");
-    if file.is_file() {
-        return Ok(());
+/// recipe. Returns the commits of the code that began it and, where it is another, that goes on.
+fn open(out: &Path, recipe: &Recipe) -> Result<String> {
+    let (file, begun_by) = (out.join("experiment.toml"), out.join("commit.txt"));
+    let now = commit();
+    if !file.is_file() {
+        folder::fresh(out)?;
+        write_atomic(&file, recipe.to_toml()?.as_bytes())?;
+        write_atomic(&begun_by, now.as_bytes())?;
     }
-    folder::fresh(out)?;
-    Ok(write_atomic(&file, recipe.to_toml()?.as_bytes())?)
+    Ok(match std::fs::read_to_string(&begun_by) {
+        Ok(begun) if begun.trim() != now => format!("{}, reported by {now}", begun.trim()),
+        _ => now,
+    })
 }
 
 /// The paper's comparison.

@@ -37,10 +37,15 @@ impl Experiment<'_> {
         if before.completions > 0 {
             curve.push(point(&begin, before.completions, before.calls));
         }
-        for reached in points.iter().filter(|_| arm.learns != Learns::Nothing) {
-            let completions = before.completions + during.completions_per_step * reached.step;
-            let calls = before.calls + during.calls_per_step * reached.step;
-            curve.push(point(reached, completions, calls));
+        if arm.learns != Learns::Nothing {
+            // The last checkpoint, where one was due, is the model that was tested.
+            let last = Accuracy { step: during.steps, ..accuracy_of(&items) };
+            let on_the_way = points.iter().filter(|point| point.step < during.steps);
+            for reached in on_the_way.chain([&last]) {
+                let completions = before.completions + during.completions_per_step * reached.step;
+                let calls = before.calls + during.calls_per_step * reached.step;
+                curve.push(point(reached, completions, calls));
+            }
         }
         let cost = Cost {
             completions: before.completions + during.completions_per_step * during.steps,
@@ -63,9 +68,10 @@ struct During {
 
 impl During {
     fn read(log: &Path, arm: &Arm, recipe: &Recipe) -> Result<Self> {
-        let Some(train) = recipe.train.as_ref().filter(|_| arm.learns != Learns::Pairs) else {
-            return Ok(During::default());
-        };
+        if let (Learns::Pairs, Some(dpo)) = (arm.learns, &recipe.dpo) {
+            return Ok(During { steps: dpo.max_steps, ..During::default() });
+        }
+        let Some(train) = &recipe.train else { return Ok(During::default()) };
         let log = MetricsLog::read(log)?;
         let judged = matches!(arm.learns, Learns::Judge | Learns::Truth);
         let prompts = train.prompts_per_step as u64;
