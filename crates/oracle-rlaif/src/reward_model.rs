@@ -135,6 +135,9 @@ pub fn scored_item(
     Ok(ScoredItem { shared, continuations })
 }
 
+/// The different answers of a request, and which of them each candidate is.
+type Merged = (Arc<ScoredItem>, Vec<usize>);
+
 /// A reward model with all that it needs to read a question.
 pub struct RewardModel {
     /// The model and its head.
@@ -179,7 +182,7 @@ impl RewardModel {
     fn scores(&self, requests: &[RankRequest]) -> Vec<Result<Vec<f64>, String>> {
         let mut out = Vec::with_capacity(requests.len());
         for chunk in requests.chunks(GROUPS_TOGETHER) {
-            let items: Vec<Result<(Arc<ScoredItem>, Vec<usize>), String>> =
+            let items: Vec<Result<Merged, String>> =
                 chunk.iter().map(|r| self.item(r).map_err(|e| format!("{e:#}"))).collect();
             let whole: Vec<Arc<ScoredItem>> =
                 items.iter().flatten().map(|(item, _)| item.clone()).collect();
@@ -205,8 +208,7 @@ impl RewardModel {
         if self.normalize { (score - self.settings.mean) / self.settings.std } else { score }
     }
 
-    /// The different answers of a request, and which of them each candidate is.
-    fn item(&self, request: &RankRequest) -> Result<(Arc<ScoredItem>, Vec<usize>)> {
+    fn item(&self, request: &RankRequest) -> Result<Merged> {
         let Example { video, narrative, .. } = &request.example;
         let mut unique: Vec<&str> = Vec::new();
         let mut known: BTreeMap<&str, usize> = BTreeMap::new();

@@ -215,9 +215,10 @@ fn chosen_is_first(id: &str) -> bool {
 }
 
 fn video_value(video: &VideoRef) -> Result<Value, FieldError> {
-    let text = |path: &Path| match path.to_str() {
-        Some(text) => Ok(text.to_owned()),
-        None => {
+    let text = |path: &Path| {
+        if let Some(text) = path.to_str() {
+            Ok(text.to_owned())
+        } else {
             let problem = format!("`{}` is not UTF-8, as JSON is; rename the file", path.display());
             Err(FieldError::new("video", problem))
         }

@@ -225,19 +225,19 @@ fn a_resumed_run_ends_in_the_same_bits_critic_and_all() {
 
 /// The critic's file in the last checkpoint.
 fn critic(folder: &Path) -> Vec<u8> {
-    let last = checkpoint::latest(folder).unwrap().unwrap().path;
-    std::fs::read(last.join("trainer/critic.safetensors")).unwrap()
+    let last = checkpoint::latest(folder).expect("it lists").expect("a checkpoint").path;
+    std::fs::read(last.join("trainer/critic.safetensors")).expect("the file is there")
 }
 
 /// A damaged critic is refused.
 fn torn_critic(config: &GrpoConfig, folder: &Path) {
-    let from = checkpoint::latest(folder).unwrap().unwrap();
+    let from = checkpoint::latest(folder).expect("it lists").expect("a checkpoint");
     let path = from.path.join("trainer/critic.safetensors");
-    let mut bytes = std::fs::read(&path).unwrap();
+    let mut bytes = std::fs::read(&path).expect("the file is there");
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
-    std::fs::write(&path, bytes).unwrap();
-    let error = online(config, likes_red).resume(&from).unwrap_err().to_string();
+    std::fs::write(&path, bytes).expect("the file is there");
+    let error = online(config, likes_red).resume(&from).expect_err("it is damaged").to_string();
     assert!(error.contains("critic.safetensors` is damaged"), "{error}");
 }
 

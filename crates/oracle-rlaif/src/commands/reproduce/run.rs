@@ -89,7 +89,7 @@ impl Experiment<'_> {
             ..whole
         };
         self.announce(seed, "supervised start", &folder);
-        let (_, seconds) = or_stop!(cell(&folder, &recipe, |from| {
+        let ((), seconds) = or_stop!(cell(&folder, &recipe, |from| {
             let nothing = Folder::from_source(&recipe.model, seed, &self.context.device)?;
             let trained = stage::sft(self.context, &nothing, &recipe, &folder, from)?;
             Ok(trained.map(|_| ()))
@@ -234,7 +234,7 @@ impl Experiment<'_> {
         let folder = self.seed_folder(seed).join(place).join(format!("lr-{rate:e}"));
         let recipe = self.recipe(seed, &more)?;
         self.announce(seed, &format!("{}, lr {rate:e}", arm.label), &folder);
-        let (_, seconds) = or_stop!(cell(&folder, &recipe, |from| {
+        let ((), seconds) = or_stop!(cell(&folder, &recipe, |from| {
             let start = Folder::from_source(&recipe.model, seed, &self.context.device)?;
             let trained = if arm.learns == Learns::Pairs {
                 stage::dpo(self.context, &start, &recipe, &folder, from)?

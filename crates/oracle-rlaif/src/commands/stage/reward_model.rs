@@ -89,7 +89,7 @@ pub(in crate::commands) fn reward_model(
     let model = work.model.merged();
     let mut bar = Progress::start("held-out pairs", held.len() as u64, context.quiet);
     let grade = pairs::held_out(&model, &builder, &settings, &held, together, &mut |n| {
-        bar.at(n as u64, "")
+        bar.at(n as u64, "");
     })?;
     bar.done(&format!("{} pairs", held.len()));
     if let Some(HeldOut { mean, std, .. }) = &grade {
