@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Source: Shao et al. 2024, arXiv:2402.03300, section 4.1.2; the loss is that of
-//! [`rlaif_objective::grpo`].
+//! [`rlaif_objective::grpo()`].
 
 use rlaif_oracle::RankRequest;
 use rlaif_rank::{Advantage, advantages};

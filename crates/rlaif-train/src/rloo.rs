@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Source: Ahmadian et al. 2024, arXiv:2402.14740. The whole response is one action: its ratio
-//! is that of the whole, and every response weighs the same ([`rlaif_objective::rloo`]).
+//! is that of the whole, and every response weighs the same ([`rlaif_objective::rloo()`]).
 
 use rlaif_data::Group;
 use rlaif_objective::{Aggregation, GrpoKnobs, GrpoOutput, RlooInput, k3, leave_one_out, rloo};
