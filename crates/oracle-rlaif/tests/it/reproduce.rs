@@ -108,7 +108,7 @@ fn every_study_runs_its_variants() {
             vec!["dcg", "linear", "normal", "paper", "paper-bounded", "dcg-gap", "zscore"],
         ),
         ("group-size", vec!["g2", "g3", "g5", "g8"]),
-        ("oracle-noise", vec!["tau-1.0", "tau-0.7", "tau-0.4", "tau-0.1"]),
+        ("oracle-noise", vec!["tau-1.0", "tau-0.7", "tau-0.4", "tau-0.1", "tau-0.0"]),
         ("ties", vec!["exact", "two-grades", "three-grades", "unplaced-0.3", "unplaced-0.6"]),
         ("reference", vec!["never", "epoch"]),
         ("kl", vec!["k3", "exact", "none"]),

@@ -246,12 +246,12 @@ impl Study {
                     )
                 })
                 .to_vec(),
-            Study::OracleNoise => ["1.0", "0.7", "0.4", "0.1"]
+            Study::OracleNoise => ["1.0", "0.7", "0.4", "0.1", "0.0"]
                 .map(|tau| {
                     judged(
                         &format!("tau-{tau}"),
                         &format!("tau = {tau}"),
-                        "expected Kendall tau of the judge's order to the truth",
+                        "expected Kendall tau of the judge's order to the truth; at 0 it says nothing",
                         &[&format!("oracle.tau={tau}")],
                     )
                 })
