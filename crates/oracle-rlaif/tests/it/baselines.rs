@@ -230,6 +230,12 @@ fn what_is_missing_is_named_with_the_remedy() {
     let message =
         refuse("reward", &["reward_model.narrative=true", "reward_model.prompt='good ?'"]);
     assert!(message.contains("`{narrative}`"), "{message}");
+    let rows = folder.join("silent.jsonl");
+    let row = r#"{"id":"mute","video":"world:train/1","messages":[{"role":"user","content":"what moves ?"}]}"#;
+    std::fs::write(&rows, row).unwrap();
+    let silent = format!("data.train={{path='{}'}}", rows.display());
+    let message = refuse("preferences", &["preferences.narrative=true", &silent]);
+    assert!(message.contains("`mute` has no `narrative`"), "{message}");
     let message = refuse("preferences", &["preferences.num_generations=1"]);
     assert!(message.contains("preferences.num_generations"), "{message}");
 }

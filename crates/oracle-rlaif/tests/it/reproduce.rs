@@ -166,8 +166,8 @@ adam_beta2 = 0.95
 [train]
 prompts_per_step = 16
 prompts_per_batch = 16
-max_steps = 100
-learning_rate = 3e-4
+max_steps = 150
+learning_rate = 4e-4
 advantage = "dcg"
 beta = 0.04
 [train.optim]
@@ -204,7 +204,8 @@ fn trained(folder: &Path, seed: u64, tau: &str) -> [Vec<ItemResult>; 2] {
 }
 
 /// With a judge that knows the truth `dcg` gains under every seed; with one whose order says nothing
-/// it gains nothing.
+/// there is no gain that three seeds would show. (Such a judge still ties what is equally right, and
+/// `dcg` then favours the few over the many: docs/method.md. Hence the second part asks for little.)
 #[test]
 fn a_true_order_gains_and_a_random_order_gains_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -212,7 +213,7 @@ fn a_true_order_gains_and_a_random_order_gains_nothing() {
     for (name, split, clips) in [
         ("sft.jsonl", Split::Train, 0..1000),
         ("rl.jsonl", Split::Train, 100_000..101_000),
-        ("test.jsonl", Split::Test, 0..300),
+        ("test.jsonl", Split::Test, 0..500),
     ] {
         std::fs::write(path.join(name), rows(split, clips)).unwrap();
     }

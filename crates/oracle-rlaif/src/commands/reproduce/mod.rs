@@ -237,7 +237,7 @@ fn finish(
 fn judge_note(recipe: &Recipe) -> String {
     let judge = recipe.oracle.as_ref().and_then(|oracle| toml::to_string(oracle).ok());
     let judge = judge.unwrap_or_default().trim().replace('\n', ", ");
-    format!("The judge: `{judge}`.")
+    format!("The judge: {judge}.")
 }
 
 /// What a comparison was made by.

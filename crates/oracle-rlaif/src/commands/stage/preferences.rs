@@ -11,7 +11,8 @@ use oracle_rlaif::pairs::{self, JudgedGroup};
 use oracle_rlaif::recipe::{PreferencesConfig, Recipe};
 use oracle_rlaif::{judges, runs, source};
 use rlaif_data::{
-    Preference, PreferenceLayout, VideoRef, write_atomic, write_preference_array, write_preferences,
+    Example, Preference, PreferenceLayout, VideoRef, write_atomic, write_preference_array,
+    write_preferences,
 };
 use rlaif_model::Vlm;
 use rlaif_oracle::{Cancel, OracleWorker, Pending, RankRequest};
@@ -58,6 +59,16 @@ pub(in crate::commands) fn preferences(
     let oracle = judges::oracle(recipe, &context.device)?;
     let oracle = OracleWorker::start(oracle, &Cancel::new()).context("the judge's thread")?;
     let rows = source::rows(&recipe.data.train)?;
+    let told = |row: &&Example| row.narrative.as_ref().is_some_and(|n| !n.trim().is_empty());
+    if config.narrative
+        && let Some(row) = rows.iter().find(|row| !told(row))
+    {
+        bail!(
+            "row `{}` has no `narrative` to tell the judge; add the column, or set \
+             `preferences.narrative = false`",
+            row.id
+        );
+    }
     let builder = start.builder(
         &recipe.video,
         folder::world_clips(),
@@ -111,7 +122,7 @@ pub(in crate::commands) fn preferences(
 fn sample(
     start: &Folder,
     builder: &PromptBuilder,
-    rows: &[rlaif_data::Example],
+    rows: &[Example],
     config: &PreferencesConfig,
     from: usize,
     count: usize,

@@ -92,7 +92,7 @@ impl Comparison {
                     h2 { "Learning curves" }
                     p.note {
                         "Accuracy in percent against what was spent, mean over seeds; the band \
-                         reaches from the worst to the best seed. Steps that all seeds evaluated."
+                         reaches from the worst to the best seed. Points that all seeds have."
                     }
                     (legend(self.methods.iter().map(|method| method.label.as_str())))
                     div.panels.two { @for panel in &panels { (panel) } }
