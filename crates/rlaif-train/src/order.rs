@@ -5,6 +5,8 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
+use crate::error::TrainError;
+
 /// Mixes numbers into one seed (`SplitMix64` finaliser over each).
 #[must_use]
 pub fn mix(parts: &[u64]) -> u64 {
@@ -35,6 +37,22 @@ pub fn stream(len: usize, start: usize, count: usize, seed: u64) -> Vec<usize> {
         position += take;
     }
     out
+}
+
+/// The items of a step that takes `count` at a time.
+///
+/// # Errors
+///
+/// The first that cannot be built.
+pub fn batch<T>(
+    len: usize,
+    step: u64,
+    count: usize,
+    seed: u64,
+    item: &dyn Fn(usize) -> Result<T, TrainError>,
+) -> Result<Vec<T>, TrainError> {
+    let start = usize::try_from(step).unwrap_or(usize::MAX).saturating_mul(count);
+    stream(len, start, count, seed).into_iter().map(item).collect()
 }
 
 fn permutation(len: usize, seed: u64, epoch: u64) -> Vec<usize> {

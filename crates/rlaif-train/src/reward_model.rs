@@ -115,13 +115,8 @@ impl RewardTraining {
         let config = self.config.clone();
         let mut clock = Clock::default();
         let start = std::time::Instant::now();
-        let position = usize::try_from(self.step).unwrap_or(usize::MAX) * config.batch_size;
-        let batch: Vec<Arc<ScoredItem>> = clock.time("data", || {
-            order::stream(len, position, config.batch_size, config.seed)
-                .into_iter()
-                .map(pairs)
-                .collect::<Result<_, _>>()
-        })?;
+        let batch = clock
+            .time("data", || order::batch(len, self.step, config.batch_size, config.seed, pairs))?;
 
         let tracked = self.model.tracked(|name| config.trainable.trains(name));
         let share = 1.0 / batch.len() as f64;

@@ -113,13 +113,8 @@ impl Sft {
         let config = self.config.clone();
         let mut clock = Clock::default();
         let start = std::time::Instant::now();
-        let position = usize::try_from(self.step).unwrap_or(usize::MAX) * config.batch_size;
-        let batch: Vec<Arc<SftItem>> = clock.time("data", || {
-            order::stream(len, position, config.batch_size, config.seed)
-                .into_iter()
-                .map(items)
-                .collect::<Result<_, _>>()
-        })?;
+        let batch = clock
+            .time("data", || order::batch(len, self.step, config.batch_size, config.seed, items))?;
 
         let tracked = self.policy.tracked(|name| config.trainable.trains(name));
         // Parts of the batch follow one another; each counts by its share of the tokens.

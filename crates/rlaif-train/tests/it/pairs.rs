@@ -9,11 +9,11 @@ use rlaif_rollout::{encode, last_hidden, response_hidden, score};
 use rlaif_train::metrics::truncate_after;
 use rlaif_train::reward_model::{ScoredItem, scores};
 use rlaif_train::{
-    Control, Dpo, DpoConfig, Event, Metrics, RewardModelConfig, RewardTraining, Run, SftItem,
-    SftTurn, Trainable, checkpoint,
+    Dpo, DpoConfig, Metrics, RewardModelConfig, RewardTraining, Run, SftItem, SftTurn, Trainable,
+    checkpoint,
 };
 
-use crate::support::{bits, distance, host, input, model, save, timeless, tokenizer};
+use crate::support::{bits, distance, host, input, model, record, save, timeless, tokenizer};
 
 fn lora() -> Trainable {
     Trainable::Lora(LoraConfig { r: 4, lora_alpha: 8.0, ..LoraConfig::default() })
@@ -48,31 +48,6 @@ fn scored() -> Vec<Arc<ScoredItem>> {
     PAIRS.iter().enumerate().map(item).map(Arc::new).collect()
 }
 
-/// Runs `train` with a listener that records, and stops it after a step.
-fn record(
-    folder: Option<&Path>,
-    stop_after: Option<u64>,
-    train: impl FnOnce(&mut Run<'_>) -> bool,
-) -> Vec<Metrics> {
-    let control = Control::default();
-    let mut recorded = Vec::new();
-    let mut listen = |event: Event<'_>| {
-        if let Event::Step { step, metrics, .. } = event {
-            recorded.push(metrics.clone());
-            if Some(step) == stop_after {
-                control.stop();
-            }
-        }
-    };
-    let mut run = Run {
-        folder: folder.map(Path::to_path_buf),
-        control: control.clone(),
-        listen: &mut listen,
-    };
-    assert_eq!(train(&mut run), stop_after.is_none());
-    recorded
-}
-
 fn dpo_config(trainable: Trainable) -> DpoConfig {
     DpoConfig {
         batch_size: 3,
@@ -91,9 +66,8 @@ fn dpo(config: &DpoConfig) -> Dpo {
 
 fn train_dpo(dpo: &mut Dpo, folder: Option<&Path>, stop: Option<u64>) -> Vec<Metrics> {
     let pairs = pairs();
-    record(folder, stop, |run| {
-        dpo.train(pairs.len(), &|i| Ok(pairs[i].clone()), run, &save).expect("it trains")
-    })
+    let train = |run: &mut Run<'_>| dpo.train(pairs.len(), &|i| Ok(pairs[i].clone()), run, &save);
+    record(folder, stop, train).expect("it trains")
 }
 
 #[test]
@@ -168,9 +142,8 @@ fn train_reward(
 ) -> Vec<Metrics> {
     let pairs = scored();
     let save = |model: &ScalarVlm, path: &Path| -> Result<(), LoadError> { model.save(path) };
-    record(folder, stop, |run| {
-        work.train(pairs.len(), &|i| Ok(pairs[i].clone()), run, &save).expect("it trains")
-    })
+    let train = |run: &mut Run<'_>| work.train(pairs.len(), &|i| Ok(pairs[i].clone()), run, &save);
+    record(folder, stop, train).expect("it trains")
 }
 
 #[test]

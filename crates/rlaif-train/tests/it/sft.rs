@@ -8,12 +8,9 @@ use rlaif_model::LoraConfig;
 use rlaif_rollout::{encode, score};
 use rlaif_train::metrics::truncate_after;
 use rlaif_train::optim::OptimConfig;
-use rlaif_train::{
-    Control, Event, Metrics, Run, Sft, SftConfig, SftItem, SftTurn, TrainError, Trainable,
-    checkpoint,
-};
+use rlaif_train::{Metrics, Sft, SftConfig, SftItem, SftTurn, TrainError, Trainable, checkpoint};
 
-use crate::support::{bits, distance, host, input, model, save, timeless, tokenizer};
+use crate::support::{bits, distance, host, input, model, record, save, timeless, tokenizer};
 
 fn turn(question: &[u32], answer: &str) -> SftTurn {
     let mut ids = question.to_vec();
@@ -53,24 +50,7 @@ fn run(
     folder: Option<&Path>,
     stop_after: Option<u64>,
 ) -> Result<Vec<Metrics>, TrainError> {
-    let control = Control::default();
-    let mut recorded = Vec::new();
-    let mut listen = |event: Event<'_>| {
-        if let Event::Step { step, metrics, .. } = event {
-            recorded.push(metrics.clone());
-            if Some(step) == stop_after {
-                control.stop();
-            }
-        }
-    };
-    let mut run = Run {
-        folder: folder.map(Path::to_path_buf),
-        control: control.clone(),
-        listen: &mut listen,
-    };
-    let whole = sft.train(items.len(), &|i| Ok(items[i].clone()), &mut run, &save)?;
-    assert_eq!(whole, stop_after.is_none());
-    Ok(recorded)
+    record(folder, stop_after, |run| sft.train(items.len(), &|i| Ok(items[i].clone()), run, &save))
 }
 
 /// Mean over the answers' tokens of what `score` gives them, each prompt and turn by itself.

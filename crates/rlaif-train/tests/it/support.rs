@@ -161,15 +161,12 @@ pub(crate) fn save(model: &Vlm, folder: &Path) -> Result<(), LoadError> {
     rlaif_model::save(model, folder)
 }
 
-/// Trains over the first `len` prompts, asks to stop after step `stop_after`, and returns the
-/// metrics of the steps.
-pub(crate) fn run(
-    grpo: &mut Online,
-    len: usize,
+/// Runs `train` with a listener that keeps the metrics of the steps, and asks to stop after one.
+pub(crate) fn record(
     folder: Option<&Path>,
     stop_after: Option<u64>,
+    train: impl FnOnce(&mut Run<'_>) -> Result<bool, TrainError>,
 ) -> Result<Vec<Metrics>, TrainError> {
-    let prompts = prompts(len);
     let control = Control::default();
     let mut recorded = Vec::new();
     let mut listen = |event: Event<'_>| {
@@ -185,9 +182,21 @@ pub(crate) fn run(
         control: control.clone(),
         listen: &mut listen,
     };
-    let reached_the_end = grpo.train(len, &|i| Ok(prompts[i].clone()), &mut run, &save)?;
+    let reached_the_end = train(&mut run)?;
     assert_eq!(reached_the_end, stop_after.is_none());
     Ok(recorded)
+}
+
+/// Trains over the first `len` prompts, asks to stop after step `stop_after`, and returns the
+/// metrics of the steps.
+pub(crate) fn run(
+    grpo: &mut Online,
+    len: usize,
+    folder: Option<&Path>,
+    stop_after: Option<u64>,
+) -> Result<Vec<Metrics>, TrainError> {
+    let prompts = prompts(len);
+    record(folder, stop_after, |run| grpo.train(len, &|i| Ok(prompts[i].clone()), run, &save))
 }
 
 pub(crate) fn host<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
