@@ -62,15 +62,13 @@ fn the_comparison_holds_every_method_under_one_budget_and_is_taken_up_where_it_s
         assert_eq!(cost["judge_calls"], 40.0, "{method}");
         assert!(cost["wall_seconds"].as_f64().unwrap() > 0.0);
         let points = method["curve"].as_array().unwrap();
-        assert_eq!(points.last().unwrap()["completions"], 200, "{method}");
+        assert_eq!(points.last().unwrap()["completions"], 200.0, "{method}");
         assert!(method["learning_rate"].as_f64().is_some_and(|rate| rate > 0.0));
     }
     assert_eq!(whole["selection"].as_array().unwrap().len(), 8, "six methods, two reward models");
     for kind in ["html", "md"] {
         let page = std::fs::read_to_string(out.join(format!("comparison.{kind}"))).unwrap();
-        assert!(
-            page.contains("Oracle-RLAIF") && page.contains("2 cores") || page.contains("cores")
-        );
+        assert!(page.contains("Oracle-RLAIF") && page.contains("cores of"), "{kind}");
     }
 
     // One cell is lost: it alone is run again, to the same answers.
