@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
+use crate::PreferenceRowError;
+
 /// A file that could not be written. What was at its path before is still there.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
@@ -40,6 +42,16 @@ pub enum WriteError {
         row: usize,
         /// Why it has none.
         source: serde_json::Error,
+    },
+    /// A preference does not fit the layout.
+    #[error("cannot write `{}`: row {row} does not fit", path.display())]
+    Preference {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// Which row, counted from 1.
+        row: usize,
+        /// What of it does not.
+        source: Box<PreferenceRowError>,
     },
 }
 
@@ -106,7 +118,7 @@ pub fn write_jsonl<T: Serialize>(
     Ok(n_rows)
 }
 
-fn io_error(path: &Path, action: &'static str) -> impl Fn(io::Error) -> WriteError {
+pub(crate) fn io_error(path: &Path, action: &'static str) -> impl Fn(io::Error) -> WriteError {
     move |source| WriteError::Io { path: path.to_owned(), action, source }
 }
 

@@ -10,6 +10,8 @@ pub mod example;
 mod layout;
 pub mod message;
 pub mod preference;
+pub mod preference_file;
+pub mod preference_row;
 pub mod reader;
 mod rows;
 
@@ -21,4 +23,6 @@ pub use error::DataError;
 pub use example::{Choices, Example};
 pub use message::{Block, Message, Role};
 pub use preference::Preference;
+pub use preference_file::{write_preference_array, write_preferences};
+pub use preference_row::{PreferenceLayout, PreferenceRowError};
 pub use reader::{Loaded, Note, Reader, read_examples, read_preferences};

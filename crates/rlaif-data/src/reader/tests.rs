@@ -269,7 +269,7 @@ fn the_documented_rows_read() {
         .map(|rest| rest.split("```").next().unwrap_or_default())
         .collect();
     let rows: Vec<Vec<Example>> = fences.iter().map(|text| load(text).unwrap().rows).collect();
-    assert_eq!(rows.iter().map(Vec::len).collect::<Vec<_>>(), [1, 3, 2]);
+    assert_eq!(rows.iter().map(Vec::len).collect::<Vec<_>>(), [1, 3, 2, 2]);
     for example in rows.concat() {
         assert_eq!(example.question(), "What moves?");
     }
