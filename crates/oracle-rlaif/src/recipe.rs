@@ -165,7 +165,15 @@ impl Recipe {
         };
         resolve(&mut self.model.path);
         resolve(&mut self.video.cache_dir);
-        if let Some(RewardConfig::RewardModel { path, .. }) = &mut self.reward {
+        let reward = match &mut self.reward {
+            Some(RewardConfig::RewardModel { path, .. }) => Some(path),
+            _ => None,
+        };
+        let oracle = match &mut self.oracle {
+            Some(OracleConfig::RewardModel(model)) => Some(&mut model.path),
+            _ => None,
+        };
+        for path in reward.into_iter().chain(oracle) {
             let mut given = Some(std::mem::take(path));
             resolve(&mut given);
             *path = given.unwrap_or_default();

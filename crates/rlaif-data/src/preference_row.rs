@@ -216,12 +216,11 @@ fn chosen_is_first(id: &str) -> bool {
 
 fn video_value(video: &VideoRef) -> Result<Value, FieldError> {
     let text = |path: &Path| {
-        if let Some(text) = path.to_str() {
-            Ok(text.to_owned())
-        } else {
+        let text = path.to_str().map(str::to_owned);
+        text.ok_or_else(|| {
             let problem = format!("`{}` is not UTF-8, as JSON is; rename the file", path.display());
-            Err(FieldError::new("video", problem))
-        }
+            FieldError::new("video", problem)
+        })
     };
     Ok(match video {
         VideoRef::File(path) => json!(text(path)?),

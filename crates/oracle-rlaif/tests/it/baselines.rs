@@ -206,6 +206,36 @@ fn every_method_trains_from_its_command() {
     assert_eq!(weights.len(), 7, "no two methods end alike");
 }
 
+/// What VLM-RLAIF's rows cannot carry costs that file, not what was judged.
+#[test]
+fn a_question_that_one_layout_refuses_is_written_in_the_other() {
+    let folder = made();
+    let rows: String = (0..8)
+        .map(|clip| {
+            let question = serde_json::json!({"role": "user", "content": "what moves ?\n"});
+            let row = serde_json::json!({
+                "id": format!("row-{clip}"), "video": format!("world:train/{clip}"),
+                "messages": [question], "reference": "red circle moves",
+            });
+            row.to_string() + "\n"
+        })
+        .collect::<Vec<_>>()
+        .concat();
+    std::fs::write(folder.join("newline.jsonl"), rows).unwrap();
+    let data = format!("data.train={{path='{}'}}", folder.join("newline.jsonl").display());
+    let more = ["preferences.prompts=80", "preferences.num_generations=5"];
+    let reference = "oracle={type='reference'}";
+    command(folder, "preferences", "newline", &[&data, reference, more[0], more[1]]);
+    let collected = json(&folder.join("newline/collected.json"));
+    let pairs = collected["pairs"].as_u64().unwrap();
+    assert!(pairs > 0);
+    let refused = collected["vlm_rlaif_refused"].as_str().expect("a reason");
+    assert!(refused.contains("row-"), "{refused}");
+    let trl = std::fs::read_to_string(folder.join("newline/trl.jsonl")).unwrap();
+    assert_eq!(trl.lines().count() as u64, pairs);
+    assert!(!folder.join("newline/vlm-rlaif.jsonl").exists());
+}
+
 #[test]
 fn what_is_missing_is_named_with_the_remedy() {
     let folder = made();

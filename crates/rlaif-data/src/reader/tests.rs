@@ -269,15 +269,13 @@ fn the_documented_rows_read() {
         .map(|rest| rest.split("```").next().unwrap_or_default())
         .collect();
     let rows: Vec<Vec<Example>> = fences.iter().map(|text| load(text).unwrap().rows).collect();
-    assert_eq!(rows.iter().map(Vec::len).collect::<Vec<_>>(), [1, 3, 2, 1, 1]);
+    assert_eq!(rows.iter().map(Vec::len).collect::<Vec<_>>(), [1, 3, 2, 2]);
     for example in rows.concat() {
         assert_eq!(example.question(), "What moves?");
     }
     assert_eq!(rows[0][0].narrative.as_deref(), Some("A cat crosses a room."));
     let pair = preference(fences[1].lines().nth(2).unwrap()).unwrap();
     assert_eq!(pair.rejected, "A dog.");
-    // What is written in either layout is one and the same pair.
-    assert_eq!(preference(fences[3]).unwrap(), preference(fences[4]).unwrap());
 }
 
 #[test]

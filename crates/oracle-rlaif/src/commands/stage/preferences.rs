@@ -11,8 +11,8 @@ use oracle_rlaif::pairs::{self, JudgedGroup};
 use oracle_rlaif::recipe::{PreferencesConfig, Recipe};
 use oracle_rlaif::{judges, runs, source};
 use rlaif_data::{
-    Example, Preference, PreferenceLayout, VideoRef, write_atomic, write_preference_array,
-    write_preferences,
+    Example, Preference, PreferenceLayout, VideoRef, WriteError, write_atomic,
+    write_preference_array, write_preferences,
 };
 use rlaif_model::Vlm;
 use rlaif_oracle::{Cancel, OracleWorker, Pending, RankRequest};
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::readable;
 use crate::commands::Context;
-use crate::commands::progress::Progress;
+use crate::commands::progress::{Progress, say};
 
 /// Every judged group, one a line: what was paid for, whatever happens afterwards.
 const JUDGED: &str = "judged.jsonl";
@@ -43,6 +43,9 @@ pub(in crate::commands) struct Collected {
     pub(in crate::commands) pairs: usize,
     /// Seconds that the judge took.
     pub(in crate::commands) judge_seconds: f64,
+    /// Why there is no file in VLM-RLAIF's layout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::commands) vlm_rlaif_refused: Option<String>,
 }
 
 /// `[preferences]` from `start`'s model in `out`; goes on after the groups that are there. `None`
@@ -209,6 +212,7 @@ fn write(out: &Path, judged: &[JudgedGroup], config: &PreferencesConfig) -> Resu
         all_tied: 0,
         pairs: 0,
         judge_seconds: judged.iter().map(|group| group.seconds).sum(),
+        vlm_rlaif_refused: None,
     };
     for group in judged {
         let pairs = pairs::preferences(group, config.pairs)?;
@@ -225,8 +229,18 @@ fn write(out: &Path, judged: &[JudgedGroup], config: &PreferencesConfig) -> Resu
         );
     }
     write_preferences(out.join("trl.jsonl"), &all, PreferenceLayout::Trl)?;
-    write_preferences(out.join("vlm-rlaif.jsonl"), &all, PreferenceLayout::VlmRlaif)?;
-    write_preference_array(out.join("vlm-rlaif.json"), &all)?;
+    // TRL's layout carries every conversation, VLM-RLAIF's does not: what was judged is not lost to
+    // a stray newline in a question.
+    let vlm_rlaif =
+        write_preferences(out.join("vlm-rlaif.jsonl"), &all, PreferenceLayout::VlmRlaif)
+            .and_then(|()| write_preference_array(out.join("vlm-rlaif.json"), &all));
+    match vlm_rlaif {
+        Err(error @ WriteError::Preference { .. }) => {
+            collected.vlm_rlaif_refused = Some(error.to_string());
+            say(&format!("not written in VLM-RLAIF's layout: {error}"));
+        }
+        other => other?,
+    }
     write_atomic(out.join("collected.json"), &serde_json::to_vec_pretty(&collected)?)?;
     Ok(collected)
 }

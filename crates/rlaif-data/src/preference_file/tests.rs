@@ -142,6 +142,21 @@ proptest! {
     }
 }
 
+/// The last rows shown in the crate's documentation, where one is shown on several lines.
+#[test]
+fn the_documented_rows_are_what_is_written() {
+    let readme = include_str!("../../README.md").replace("\n ", " ");
+    let fence = readme.split("```json\n").last().unwrap().split("```").next().unwrap();
+    let rows: Vec<Value> = fence.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let written = [("a-1", PreferenceLayout::Trl), ("a-2", PreferenceLayout::VlmRlaif)].map(
+        |(id, layout)| {
+            let video = VideoRef::File("/clips/a.mp4".into());
+            Preference { video, ..row(id) }.to_row(layout).unwrap()
+        },
+    );
+    assert_eq!(rows, written);
+}
+
 #[test]
 fn the_reader_has_nothing_to_note() {
     let folder = tempfile::tempdir().unwrap();
