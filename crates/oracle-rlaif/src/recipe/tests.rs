@@ -59,10 +59,12 @@ fn a_resolved_recipe_reads_back_as_itself() {
 fn models_of_judges_are_found_from_the_recipes_own_folder() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("recipe.toml");
-    let judges = "[oracle]\ntype = \"reward-model\"\npath = \"order\"\n[reward]\n\
-                  type = \"reward_model\"\npath = \"scores\"\n";
-    std::fs::write(&file, format!("{SMALL}{judges}")).unwrap();
-    let recipe = Recipe::read(&file, &[]).unwrap();
+    std::fs::write(&file, SMALL).unwrap();
+    let sets = [
+        "oracle={type='reward-model',path='order'}".to_owned(),
+        "reward={type='reward_model',path='scores'}".to_owned(),
+    ];
+    let recipe = Recipe::read(&file, &sets).unwrap();
     let Some(OracleConfig::RewardModel(order)) = recipe.oracle else { panic!("a reward model") };
     assert_eq!(order.path, folder.path().join("order"));
     let Some(RewardConfig::RewardModel { path, normalize }) = recipe.reward else {
