@@ -236,8 +236,9 @@ fn write(out: &Path, judged: &[JudgedGroup], config: &PreferencesConfig) -> Resu
             .and_then(|()| write_preference_array(out.join("vlm-rlaif.json"), &all));
     match vlm_rlaif {
         Err(error @ WriteError::Preference { .. }) => {
-            collected.vlm_rlaif_refused = Some(error.to_string());
-            say(&format!("not written in VLM-RLAIF's layout: {error}"));
+            let why = format!("{:#}", anyhow::Error::from(error));
+            say(&format!("not written in VLM-RLAIF's layout: {why}"));
+            collected.vlm_rlaif_refused = Some(why);
         }
         other => other?,
     }
