@@ -8,7 +8,6 @@
 //! | [`rloo`](mod@crate::rloo) | a reward's scores | against the mean of the others | clipped per response |
 //! | [`ppo`](mod@crate::ppo) | a reward's scores | GAE against a critic | clipped per token |
 
-use burn::tensor::Tensor;
 use rlaif_data::Group;
 use rlaif_objective::{Aggregation, GrpoInput, GrpoKnobs, GrpoOutput, grpo};
 use rlaif_oracle::RankRequest;
@@ -139,12 +138,4 @@ pub struct Tokens<'a> {
     pub advantages: &'a [f32],
     /// `w_t` on the host.
     pub weights: &'a [f32],
-}
-
-impl Tokens<'_> {
-    /// Log-probabilities, tracked.
-    #[must_use]
-    pub fn logprobs(&self) -> Tensor<1> {
-        self.input.logprobs.clone()
-    }
 }

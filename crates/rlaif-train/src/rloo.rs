@@ -64,7 +64,7 @@ impl Method for Rloo {
     }
 
     fn objective(&self, tokens: Tokens<'_>, knobs: &GrpoKnobs) -> GrpoOutput {
-        let logprobs = tokens.logprobs();
+        let logprobs = tokens.input.logprobs.clone();
         let kl_sum = tokens.input.ref_logprobs.map(|r| k3(logprobs.inner(), r.inner()).sum());
         let mut at = 0;
         let (mut advantages, mut weights) = (Vec::new(), Vec::new());

@@ -41,8 +41,7 @@ impl Accuracy {
     }
 }
 
-/// What an interrupted experiment has lost when it comes back: the run folder was there, the result
-/// was not.
+/// `cell.json`, written last: the cell is done.
 #[derive(Serialize, Deserialize)]
 struct Finished<T> {
     wall_seconds: f64,

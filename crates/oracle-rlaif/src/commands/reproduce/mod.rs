@@ -88,7 +88,7 @@ pub(crate) fn run(context: &Context, args: &ReproduceArgs) -> Result<Outcome> {
         Some(study) => self::study(&experiment, &recipe, study, made_by)?,
     };
     let Some(comparison) = done else {
-        say(&format!("stopped; go on with: {}", command(args)));
+        say(&format!("stopped; go on with: {} --out {}", command(args), args.out.display()));
         return Ok(Outcome::Interrupted);
     };
     let name =
@@ -269,7 +269,7 @@ fn write(out: &Path, name: &str, comparison: &Comparison) -> Result<()> {
     Ok(write_atomic(path("html"), comparison.html().as_bytes())?)
 }
 
-/// The command as it was typed, defaults left out.
+/// The command as it was typed, but for the folder: results do not depend on it.
 fn command(args: &ReproduceArgs) -> String {
     let mut parts = vec!["oracle-rlaif reproduce".to_owned(), format!("--seeds {}", args.seeds)];
     parts.extend(args.study.map(|study| format!("--study {}", study.name())));
