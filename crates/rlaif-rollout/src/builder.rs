@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use rlaif_data::{Clip, Example, Message, Pixels, VideoRef};
+use rlaif_data::{Clip, Example, Message, Pixels, VideoMetadata, VideoRef};
 use rlaif_model::Vlm;
 use rlaif_model::hf::{ChatTokenizer, TokenizerError};
 use rlaif_video::{
@@ -164,7 +164,7 @@ impl PromptBuilder {
             let values = model.visual_features(&pixels);
             let (frames, patches) = (pixels.frames, model.tower.patches());
             let hidden = values.len() / (frames * patches).max(1);
-            Ok(Features { shape: vec![frames, patches, hidden], values })
+            Ok(Features { shape: vec![frames, patches, hidden], values, video: pixels.video })
         })
     }
 
@@ -210,6 +210,10 @@ impl PromptBuilder {
             frames: indices.iter().map(|i| clip.frames[*i].clone()).collect(),
             timestamps: indices.iter().map(|i| clip.timestamps[*i]).collect(),
             digest: digest_parts(&[clip.digest, format!("{indices:?}")]),
+            video: VideoMetadata {
+                indices: indices.iter().map(|i| clip.video.indices[*i]).collect(),
+                ..clip.video
+            },
         })
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::{Tensor, TensorData};
-use rlaif_data::Pixels;
+use rlaif_data::{Pixels, VideoMetadata};
 use rlaif_model::decoder::index_tensor;
 use rlaif_model::{Prefix, Vlm};
 use rlaif_video::Features;
@@ -93,7 +93,13 @@ fn features(model: &Vlm, clips: &[&Visual]) -> Tensor<2> {
         match run[0] {
             Visual::Pixels(first) => {
                 let mut joined =
-                    Pixels { frames: 0, values: Vec::new(), digest: String::new(), ..**first };
+                    Pixels {
+                        frames: 0,
+                        values: Vec::new(),
+                        digest: String::new(),
+                        video: VideoMetadata::default(),
+                        ..**first
+                    };
                 for clip in run {
                     if let Visual::Pixels(pixels) = clip {
                         joined.frames += pixels.frames;

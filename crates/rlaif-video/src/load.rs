@@ -207,7 +207,7 @@ impl Loader {
         let decoded = self.decode(&found, sampling, FrameSize::Native, deadline, &finish)?;
         let digest = self.digest(&found, sampling, FrameSize::Native)?;
         let clip = expand(decoded, found.path(), digest)?;
-        Ok(preprocessor.normalize(&clip.frames, &clip.digest)?)
+        Ok(preprocessor.normalize(&clip.frames, &clip.digest, clip.video)?)
     }
 
     /// The digest that [`Loader::load`] would give the clip, without decoding it: SHA-256 of the
@@ -377,7 +377,7 @@ fn expand(decoded: Decoded, path: &Path, digest: String) -> Result<Clip, VideoEr
     } else {
         decoded.places.iter().map(|place| decoded.frames[*place].clone()).collect()
     };
-    Ok(Clip { frames, timestamps, digest })
+    Ok(Clip { frames, timestamps, digest, video: decoded.video })
 }
 
 /// [`Loader::probe`] with default options.

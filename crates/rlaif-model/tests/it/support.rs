@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use burn::tensor::{Device, Tensor};
-use rlaif_data::Pixels;
+use rlaif_data::{Pixels, VideoMetadata};
 use rlaif_model::{Decoder, Turn, Vlm};
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
@@ -67,6 +67,7 @@ impl Golden {
             width: shape[3],
             values: self.floats("pixel_values"),
             digest: String::new(),
+            video: VideoMetadata::default(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use rlaif_data::Pixels;
+use rlaif_data::{Pixels, VideoMetadata};
 use rlaif_model::hf::VideoPooling;
 use rlaif_rollout::{
     PromptInput, SampleRequest, SamplingParams, Visual, Vocabulary, encode, sample, score,
@@ -41,6 +41,7 @@ fn greedy_generation_follows_transformers() {
             width: shape[3],
             values: floats(&golden, "pixel_values"),
             digest: String::new(),
+            video: VideoMetadata::default(),
         });
         let image = model.config.image_token_id;
         for (path, pooling) in

@@ -72,7 +72,11 @@ pub(crate) fn prompt(seed: u64, text: usize, frames: usize) -> PromptInput {
         let n = frames + PATCHES;
         ids.splice(1..1, std::iter::repeat_n(IMAGE, n));
         let values = (0..frames * PATCHES * VISION).map(|_| rng.random_range(-2.0..2.0)).collect();
-        let features = Features { shape: vec![frames, PATCHES, VISION], values };
+        let features = Features {
+            shape: vec![frames, PATCHES, VISION],
+            values,
+            video: rlaif_data::VideoMetadata::default(),
+        };
         (1..1 + n, Visual::Features(Arc::new(features)))
     });
     PromptInput { ids, visual }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use burn::tensor::{Device, Tensor};
-use rlaif_data::{Example, Message, VideoRef};
+use rlaif_data::{Example, Message, VideoMetadata, VideoRef};
 use rlaif_model::hf::{ChatTokenizer, ModelConfig, TextConfig, VideoPooling, VisionConfig};
 use rlaif_model::{LoadError, Parameters, Vlm};
 use rlaif_oracle::{Cancel, Oracle, OracleError, OracleWorker, RankRequest, Verdict};
@@ -78,7 +78,8 @@ pub(crate) fn input(position: usize) -> PromptInput {
     let values: Vec<f32> = (0..frames * PATCHES * VISION)
         .map(|i| ((i * 17 + position * 29) % 23) as f32 / 8.0 - 1.4)
         .collect();
-    let features = Features { shape: vec![frames, PATCHES, VISION], values };
+    let features =
+        Features { shape: vec![frames, PATCHES, VISION], values, video: VideoMetadata::default() };
     let visual = Some((tokens.visual, Visual::Features(Arc::new(features))));
     PromptInput { ids: tokens.ids, visual }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
-use rlaif_data::Pixels;
+use rlaif_data::{Pixels, VideoMetadata};
 use rlaif_model::hf::{VideoPooling, canonical_name};
 use rlaif_model::{Gradients, Parameters, Vlm, attach_adapter};
 use rlaif_objective::aggregate::Part;
@@ -76,6 +76,7 @@ impl Golden {
             width: shape[3],
             values: self.floats(&name),
             digest: String::new(),
+            video: VideoMetadata::default(),
         };
         PromptInput { ids, visual: Some((start..end, Visual::Pixels(Arc::new(pixels)))) }
     }
