@@ -68,6 +68,7 @@ fn replicated(model: &Vlm, prompts: &[PromptInput], responses: &[Response]) -> T
                 .map(|_| KvLayer { k: nothing(), v: nothing() })
                 .collect(),
             lens: vec![0],
+            next: vec![0],
             last_hidden: Tensor::zeros([1, model.config.text.hidden_size], &device),
         };
         let turn = Turn { prompt: 0, len: whole.ids.len() };
@@ -162,7 +163,7 @@ fn frames_and_their_features_give_the_same_and_a_trained_tower_gets_its_gradient
     for (index, frames) in [(0, 2), (1, 5), (3, 2)] {
         let pixels = pixels(frames);
         let features = Features {
-            shape: vec![frames, 4, 8],
+            shape: vec![frames, 2, 2, 8],
             values: model.visual_features(&pixels),
             video: VideoMetadata::default(),
         };
