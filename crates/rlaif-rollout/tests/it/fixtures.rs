@@ -53,7 +53,10 @@ fn greedy_generation_follows_transformers() {
             let end = first + model.n_visual_tokens(model.vision.grid(&pixels).unwrap());
             let prompt = PromptInput {
                 ids: tokens,
-                visual: Some((vec![first..end], Visual::Pixels(pixels.clone()))),
+                visual: Some((
+                    std::iter::once(first..end).collect(),
+                    Visual::Pixels(pixels.clone()),
+                )),
                 positions: None,
             };
             let prefix = encode(&model, &[&prompt]);

@@ -77,7 +77,7 @@ pub(crate) fn prompt(seed: u64, text: usize, frames: usize) -> PromptInput {
             values,
             video: rlaif_data::VideoMetadata::default(),
         };
-        (vec![1..1 + n], Visual::Features(Arc::new(features)))
+        (std::iter::once(1..1 + n).collect(), Visual::Features(Arc::new(features)))
     });
     PromptInput { ids, visual, positions: None }
 }
