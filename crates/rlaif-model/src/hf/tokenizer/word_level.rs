@@ -104,7 +104,7 @@ mod tests {
         let prompt =
             chat.encode_prompt(&[Message::ask("what moves?")], &VideoText::Repeated(3)).unwrap();
         assert_eq!(prompt.ids, [1, 6, 3, 3, 3, 8, 9, 7]);
-        assert_eq!(prompt.visual, [2..5]);
+        assert_eq!((prompt.visual.len(), prompt.visual[0].clone()), (1, 2..5));
         assert_eq!(chat.encode_answer("circle moon").unwrap(), [10, 4, 2]);
         assert_eq!(chat.decode(&[10, 9, 2]), "circle moves?");
         assert_eq!((chat.eos_ids(), chat.pad_id()), ([2].as_slice(), Some(0)));
