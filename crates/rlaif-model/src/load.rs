@@ -96,6 +96,7 @@ pub fn init(config: &ModelConfig, seed: u64, device: &Device) -> Vlm {
     let tower_depth = match &config.arch {
         Architecture::Llava(arch) => arch.vision.num_hidden_layers,
         Architecture::SmolVlm(arch) => arch.vision.num_hidden_layers,
+        Architecture::Qwen2_5Vl(arch) => arch.depth,
     };
     let depth = |name: &str| {
         if name.starts_with("vision_tower") { tower_depth } else { config.text.num_hidden_layers }

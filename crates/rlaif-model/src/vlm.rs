@@ -14,6 +14,7 @@ use crate::hf::smolvlm_text;
 use crate::hf::{Architecture, ModelConfig, PromptTokens, VideoPooling, VideoText};
 use crate::kv::Positions;
 use crate::parameters::{Parameters, Slot, join};
+use crate::vision::qwen::mrope_positions;
 use crate::vision::{Grid, Vision};
 
 /// A video-language model.
@@ -76,7 +77,9 @@ impl Vlm {
     #[must_use]
     pub fn video_text(&self, grid: Grid, video: &VideoMetadata) -> VideoText {
         match &self.config.arch {
-            Architecture::Llava(_) => VideoText::Repeated(self.n_visual_tokens(grid)),
+            Architecture::Llava(_) | Architecture::Qwen2_5Vl(_) => {
+                VideoText::Repeated(self.n_visual_tokens(grid))
+            }
             Architecture::SmolVlm(_) => {
                 let each = self.n_visual_tokens(Grid { t: 1, ..grid });
                 VideoText::Text(smolvlm_text(video, each))
@@ -88,12 +91,13 @@ impl Vlm {
     #[must_use]
     pub fn positions(
         &self,
-        _prompt: &PromptTokens,
-        _grid: Grid,
-        _video: &VideoMetadata,
+        prompt: &PromptTokens,
+        grid: Grid,
+        video: &VideoMetadata,
     ) -> Option<Positions> {
         match &self.config.arch {
             Architecture::Llava(_) | Architecture::SmolVlm(_) => None,
+            Architecture::Qwen2_5Vl(arch) => Some(mrope_positions(prompt, grid, video, arch)),
         }
     }
 

@@ -1,16 +1,19 @@
 //! Architectures besides LLaVA against `transformers` and PEFT: prompts, tower, projector, logits,
-//! greedy decoding, adapters, folders. `tools/make_smolvlm_fixtures.py` wrote the fixtures.
+//! greedy decoding, adapters, folders. `tools/make_smolvlm_fixtures.py` and
+//! `tools/make_qwen_fixtures.py` wrote the fixtures.
 
 use std::collections::BTreeMap;
 
 use burn::tensor::{Int, Tensor, activation};
 use rlaif_data::{Block, Message, Pixels, Role, VideoMetadata};
 use rlaif_model::hf::{ChatTokenizer, PromptTokens, Weights, canonical_name};
-use rlaif_model::{Parameters, Positions, Suffix, Turn, Vlm, attach_adapter, save, save_adapter};
+use rlaif_model::{
+    Grid, Parameters, Positions, Suffix, Turn, Vlm, attach_adapter, save, save_adapter,
+};
 
 use crate::support::{F32_SUMS, Golden, assert_close, fixture, grid_of, host, open};
 
-const FIXTURES: [&str; 2] = ["smolvlm-a", "smolvlm-b"];
+const FIXTURES: [&str; 4] = ["smolvlm-a", "smolvlm-b", "qwen2_5-vl-a", "qwen2_5-vl-b"];
 
 /// One prompt of a fixture: its frames, where they lie in their video, and its tokens.
 struct Case {
@@ -126,7 +129,13 @@ fn prompts_are_token_for_token_those_of_the_processor() {
             }
             with_video += 1;
             let video = metadata(prompt);
-            let grid = rlaif_model::Grid { t: grid_frames(&model, video.indices.len()), ..grid };
+            let grid = match &prompt["grid"] {
+                serde_json::Value::Array(sides) => {
+                    let side = |at: usize| usize::try_from(sides[at].as_u64().unwrap()).unwrap();
+                    Grid { t: side(0), h: side(1), w: side(2) }
+                }
+                _ => Grid { t: video.indices.len(), ..grid },
+            };
             let text = model.video_text(grid, &video);
             let tokens = tokenizer.encode_prompt(&messages, &text).unwrap();
             assert_eq!(tokens.ids, expected, "{name}");
@@ -137,9 +146,21 @@ fn prompts_are_token_for_token_those_of_the_processor() {
     }
 }
 
-/// Steps in time that so many frames become.
-fn grid_frames(_model: &Vlm, frames: usize) -> usize {
-    frames
+/// M-RoPE: time, row and column of every token, and where the answer goes on.
+#[test]
+fn rotary_positions_are_those_of_the_original_rule() {
+    for name in ["qwen2_5-vl-a", "qwen2_5-vl-b"] {
+        let (model, golden) = (open(name), Golden::of(name));
+        for (index, prefix) in ["", "second."].into_iter().enumerate() {
+            let got = Case::of(&golden, &model, prefix, index).positions(&model);
+            let expected = golden.ids(&format!("{prefix}positions"));
+            let axes: Vec<u32> = (0..3)
+                .flat_map(|axis| got.rows.iter().map(move |row| u32::try_from(row[axis]).unwrap()))
+                .collect();
+            assert_eq!(axes, expected, "{name} {prefix}");
+            assert_eq!(got.next, *expected.iter().max().unwrap() as usize + 1);
+        }
+    }
 }
 
 #[test]
@@ -169,7 +190,17 @@ fn logits_are_those_of_transformers_wherever_the_prompt_is_cut() {
         let expected = golden.floats("logits");
         let (vocabulary, len) = (model.config.text.vocab_size, case.tokens.ids.len());
         let after = case.tokens.visual.last().unwrap().end;
-        for cut in [1, after + 1, (after + len) / 2, len - 1] {
+        // Prompts that end anywhere, within the video too.
+        for len in [1, 2, after / 3, after / 2, after - 1, after, len] {
+            let embeds = case.embeds(&model).narrow(0, 0, len);
+            let positions = case.positions(&model).truncated(len);
+            let prefix = model.decoder.prefill_at(embeds, &[&positions]);
+            let got = host(&prefix.last_hidden.matmul(model.decoder.head().transpose()));
+            let row = (len - 1) * vocabulary..len * vocabulary;
+            assert_close(&got, &expected[row], F32_SUMS, &format!("{name} of {len} tokens"));
+        }
+        // Continuations are text: M-RoPE gives a clip's tokens positions of their own.
+        for cut in [after + 1, (after + len) / 2, len - 1] {
             let got = case.logits(&model, cut);
             let what = format!("{name} cut at {cut}");
             assert_close(&host(&got), &expected[(cut - 1) * vocabulary..], F32_SUMS, &what);

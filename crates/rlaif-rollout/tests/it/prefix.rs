@@ -158,7 +158,8 @@ fn through_pass(
 #[test]
 fn checkpointed_gradients_are_those_of_the_whole_graph() {
     let prompts = prompts();
-    let cases: [(&Vlm, &dyn Fn(&str) -> bool, usize); 4] = [
+    type Trains<'a> = &'a dyn Fn(&str) -> bool;
+    let cases: [(&Vlm, Trains<'_>, usize); 4] = [
         (&model(1), &|name| !name.starts_with("vision_tower."), 4 + 3 + 3 * 13),
         (&adapted(), &|name| name.contains(".lora_"), 3 * 7 * 2),
         (&model(1), &|name| name.contains("layers.1."), 13),
