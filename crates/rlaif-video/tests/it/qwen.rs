@@ -15,7 +15,8 @@ fn fixtures() -> PathBuf {
 }
 
 fn document() -> Value {
-    serde_json::from_slice(&std::fs::read(fixtures().join("qwen.json")).unwrap()).unwrap()
+    serde_json::from_slice(&std::fs::read(fixtures().join("qwen.json")).expect("golden values"))
+        .expect("JSON")
 }
 
 fn parse(settings: &Value) -> Result<QwenVlProcessor, String> {
