@@ -35,9 +35,8 @@ mod tests {
     fn runs_are_counted_from_a_rounded_start() {
         let got = arange_f32(1.0 / 19.0, 1.0, 1.0 / 19.0);
         assert_eq!(got.len(), 19);
-        let plain = (1.0 / 19.0 + 11.0 * (1.0 / 19.0)) as f32;
-        assert_eq!(got[11].to_bits(), plain.to_bits() + 1);
-        assert_eq!(got[10].to_bits(), ((11.0 * (1.0 / 19.0)) as f32).to_bits());
+        assert_eq!(got[10].to_bits(), (11.0_f32 / 19.0).to_bits());
+        assert_eq!(got[11].to_bits(), (12.0_f32 / 19.0).to_bits() + 1);
         assert_eq!(arange_f32(0.0, 5.0, 1.25), [0.0, 1.25, 2.5, 3.75]);
         assert!(arange_f32(0.0, -1.0, 1.0).is_empty());
     }
