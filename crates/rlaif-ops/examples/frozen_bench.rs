@@ -3,6 +3,8 @@
 //! holds), and the medians over the rounds are printed with their ratio to 32-bit floats.
 //!
 //!     cargo run --release -p rlaif-ops --example frozen_bench
+//!
+//! An argument keeps the shapes whose name contains it.
 
 #![expect(clippy::print_stdout, reason = "the table is the program's output")]
 
@@ -76,6 +78,9 @@ fn compare(
     rounds: usize,
     mut work: impl FnMut(&Weight),
 ) -> Result<(), NotFinite> {
+    if std::env::args().nth(1).is_some_and(|filter| !name.contains(&filter)) {
+        return Ok(());
+    }
     let values: Vec<f32> = random(outs, ins).mul_scalar(0.02).to_data().iter::<f32>().collect();
     let formats = [
         ("f32", None),

@@ -152,6 +152,13 @@ impl skinny::Weights for HostMatrix {
     ) -> Mat<'s> {
         let (n, len) = (rows.len(), columns.len());
         let scratch = &mut scratch[..n * len];
+        let ([outs, width], next) = (self.shape(), columns.end);
+        if next < width {
+            self.prefetch(rows.clone(), next..width.min(next + Self::COLUMNS));
+        } else {
+            let following = (rows.end + n).min(outs);
+            self.prefetch(rows.end..following, 0..width.min(Self::COLUMNS));
+        }
         self.unpack(rows, columns, scratch);
         Mat::new(scratch, n, len)
     }

@@ -46,10 +46,9 @@ pub(super) fn int8(block: &[f32; BLOCK]) -> ([i8; BLOCK], f32) {
     // A scale of zero: the block is zero, or too small for any scale.
     if scale > 0.0 {
         for (code, x) in codes.iter_mut().zip(block) {
-            let multiple = (x / scale).round_ties_even().clamp(-127.0, 127.0);
-            #[expect(clippy::cast_possible_truncation, reason = "a whole number within ±127")]
-            let multiple = multiple as i8;
-            *code = multiple;
+            // Adding 1.5 · 2²³ rounds to a whole number, which is then the lower bits.
+            let rounded = (x / scale).clamp(-127.0, 127.0) + 12_582_912.0;
+            *code = rounded.to_bits().to_le_bytes()[0].cast_signed();
         }
     }
     (codes, scale)

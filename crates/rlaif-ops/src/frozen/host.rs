@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::blocks::{self, BLOCK};
 use super::{FrozenFormat, NotFinite, nf4};
-use crate::simd::kernel;
+use crate::simd::{kernel, prefetch};
 
 /// Packed numbers `[out, in]`.
 #[derive(Clone, PartialEq)]
@@ -112,6 +112,29 @@ impl HostMatrix {
         }
     }
 
+    /// Asks for a block before it is unpacked.
+    pub(crate) fn prefetch(&self, rows: Range<usize>, columns: Range<usize>) {
+        let width = self.shape[1];
+        let blocks = width.div_ceil(BLOCK);
+        for row in rows {
+            let (first, last) =
+                (row * blocks + columns.start / BLOCK, row * blocks + columns.end.div_ceil(BLOCK));
+            match &self.packed {
+                Packed::Bf16(bits) => {
+                    prefetch(&bits[row * width + columns.start..row * width + columns.end]);
+                }
+                Packed::Int8 { codes, scales } => {
+                    prefetch(&codes[first * BLOCK..last * BLOCK]);
+                    prefetch(&scales[first..last]);
+                }
+                Packed::Nf4 { codes, scales } => {
+                    prefetch(&codes[first * nf4::BYTES..last * nf4::BYTES]);
+                    prefetch(&scales[first..last]);
+                }
+            }
+        }
+    }
+
     /// Unpacks whole rows from `first` on into `out`, as many as fit, on all threads.
     pub(crate) fn unpack_with_threads(&self, first: usize, out: &mut [f32]) {
         let width = self.shape[1];
@@ -140,9 +163,11 @@ impl fmt::Debug for HostMatrix {
 }
 
 fn finite(values: &[f32], width: usize) -> Result<(), NotFinite> {
-    match values.par_iter().position_first(|x| !x.is_finite()) {
+    let odd = |row: &[f32]| row.iter().position(|x| !x.is_finite());
+    let rows = values.par_chunks(width.max(1)).enumerate();
+    match rows.find_map_first(|(i, row)| odd(row).map(|column| (i, column, row[column]))) {
         None => Ok(()),
-        Some(at) => Err(NotFinite { row: at / width, column: at % width, value: values[at] }),
+        Some((row, column, value)) => Err(NotFinite { row, column, value }),
     }
 }
 
