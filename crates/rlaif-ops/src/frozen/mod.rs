@@ -24,12 +24,12 @@ pub use linear::{frozen_linear, frozen_lora_linear};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FrozenFormat {
     /// The upper half of a 32-bit float, rounded to nearest even: 16 bits a number, relative error
-    /// up to 2⁻⁹. Infinities and NaN stay what they are, and a finite number beyond
+    /// up to 2⁻⁸. Infinities and NaN stay what they are, and a finite number beyond
     /// 3.3895e38 becomes infinite.
     Bf16,
     /// Whole multiples of `m / 127`: 8.5 bits a number, error up to `m / 254`.
     Int8,
-    /// The 16 values of NormalFloat4 times `m`, 4.5 bits a number, error up to 0.152 `m`
+    /// The 16 values of `NormalFloat4` times `m`, 4.5 bits a number, error up to 0.152 `m`
     /// ([QLoRA](https://arxiv.org/abs/2305.14314), section 3 and appendix E). The scales are not
     /// quantised a second time.
     Nf4,
@@ -64,7 +64,7 @@ pub struct FrozenMatrix {
 #[derive(Clone)]
 enum Storage {
     Host(Arc<HostMatrix>),
-    Device(DeviceMatrix),
+    Device(Arc<DeviceMatrix>),
 }
 
 impl FrozenMatrix {
@@ -98,7 +98,7 @@ impl FrozenMatrix {
         let storage = if crate::flex::is_flex(&device) {
             Storage::Host(Arc::new(matrix))
         } else {
-            Storage::Device(DeviceMatrix::new(&matrix, &device))
+            Storage::Device(Arc::new(DeviceMatrix::new(&matrix, &device)))
         };
         Self { storage, device }
     }

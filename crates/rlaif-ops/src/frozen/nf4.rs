@@ -1,4 +1,4 @@
-//! NormalFloat4: 16 values that are equally likely under a normal distribution.
+//! `NormalFloat4`: 16 values that are equally likely under a normal distribution.
 
 use super::blocks::{BLOCK, absmax};
 
@@ -181,3 +181,45 @@ mod x86 {
 }
 #[cfg(target_arch = "x86_64")]
 use x86::With;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WIDTH: usize = 150;
+
+    fn rows<'a>(codes: &'a [u8], scales: &'a [f32], out: &'a mut [f32]) -> Rows<'a> {
+        Rows { codes, scales, blocks: 3, width: WIDTH, out }
+    }
+
+    /// Every way of this CPU to decode, bit for bit.
+    #[test]
+    fn every_decoder_gives_the_same_numbers() {
+        let codes: Vec<u8> = (0..=255).cycle().take(3 * 3 * BYTES).collect();
+        let scales = [1.0, 0.3, 0.0, 1e-30, 2.5, 7.0, 1.0, 0.1, 1e20];
+        let mut expected = vec![0.0; 3 * WIDTH];
+        rows(&codes, &scales, &mut expected).unpack(Scalar);
+        let byte = |i: usize| (codes[i % 32], i / 32);
+        for (i, x) in expected[..64].iter().enumerate() {
+            let code = if i < 32 { byte(i).0 & 15 } else { byte(i).0 >> 4 };
+            assert!((x - VALUES[usize::from(code)]).abs() < 1e-9);
+        }
+        let mut out = vec![0.0; 3 * WIDTH];
+        unpack(&codes, &scales, 3, [3, WIDTH], &mut out);
+        assert_eq!(out, expected);
+        #[cfg(target_arch = "x86_64")]
+        {
+            use pulp::x86::{V3, V4};
+            if let Some(simd) = V3::try_new() {
+                out.fill(0.0);
+                simd.vectorize(With(simd, rows(&codes, &scales, &mut out)));
+                assert_eq!(out, expected);
+            }
+            if let Some(simd) = V4::try_new() {
+                out.fill(0.0);
+                simd.vectorize(With(simd, rows(&codes, &scales, &mut out)));
+                assert_eq!(out, expected);
+            }
+        }
+    }
+}
