@@ -27,7 +27,7 @@ mod simd;
 mod testing;
 mod token_stats;
 
-pub use activation::{gelu, quick_gelu, swiglu};
+pub use activation::{gelu, gelu_tanh, quick_gelu, swiglu};
 pub use attention::{Heads, Span, attention};
 pub use frozen::{FrozenFormat, FrozenMatrix, NotFinite, frozen_linear, frozen_lora_linear};
 pub use linear::{Lora, linear, lora_linear};

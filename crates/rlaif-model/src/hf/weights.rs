@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::hf::files::{FileError, read_json};
 use names::is_buffer;
-pub use names::{canonical_name, expected_tensors};
+pub use names::{canonical_name, decoder_module, expected_tensors, stored_name};
 pub(in crate::hf) use write::write_safetensors;
 pub use write::write_weights;
 

@@ -9,7 +9,7 @@ mod norm;
 mod rotary;
 mod token_stats;
 
-pub use activation::{gelu, quick_gelu, swiglu};
+pub use activation::{gelu, gelu_tanh, quick_gelu, swiglu};
 pub use attention::attention;
 pub use frozen::{frozen_linear, frozen_lora_linear};
 pub use linear::{linear, lora_linear};
