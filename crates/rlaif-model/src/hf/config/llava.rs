@@ -173,7 +173,7 @@ pub(super) fn read(root: Fields<'_>) -> Result<LlavaConfig, FieldError> {
             Some(fields) => {
                 let kind = "clip_vision_model";
                 fields.only("model_type", &json!(kind), "\"clip_vision_model\"")?;
-                tower(fields, VisionConfig::default())?
+                tower(fields, &VisionConfig::default())?
             }
             None => VisionConfig::large_336(),
         },
@@ -191,7 +191,10 @@ pub(super) fn read(root: Fields<'_>) -> Result<LlavaConfig, FieldError> {
 }
 
 /// Reads a tower's keys over `default`.
-pub(super) fn tower(fields: Fields<'_>, default: VisionConfig) -> Result<VisionConfig, FieldError> {
+pub(super) fn tower(
+    fields: Fields<'_>,
+    default: &VisionConfig,
+) -> Result<VisionConfig, FieldError> {
     fields.only("num_channels", &json!(3), "3")?;
     Ok(VisionConfig {
         hidden_size: fields.size("hidden_size", default.hidden_size, MAX_WIDTH)?,
