@@ -13,6 +13,7 @@ use crate::decoder::Decoder;
 use crate::hf::smolvlm_text;
 use crate::hf::{Architecture, ModelConfig, PromptTokens, VideoPooling, VideoText};
 use crate::kv::Positions;
+use crate::layers::Weight;
 use crate::parameters::{Parameters, Slot, join};
 use crate::vision::qwen::mrope_positions;
 use crate::vision::{Grid, Vision};
@@ -127,14 +128,17 @@ impl Vlm {
         });
     }
 
-    /// Adds the adapters into the weights and drops them.
+    /// Adds the adapters into the weights and drops them; beside packed weights they stay, and
+    /// compute the same.
     #[must_use]
     pub fn merged(&self) -> Vlm {
         let mut merged = self.clone();
         merged.decoder.linears(|_, linear| {
-            if let Some(lora) = linear.lora.take() {
+            if let Weight::Full(weight) = &mut linear.weight
+                && let Some(lora) = linear.lora.take()
+            {
                 let delta = lora.b.matmul(lora.a) * lora.scale;
-                linear.weight = linear.weight.clone() + delta;
+                *weight = weight.clone() + delta;
             }
         });
         merged

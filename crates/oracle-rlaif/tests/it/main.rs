@@ -3,6 +3,7 @@
 mod baselines;
 mod commands;
 mod files;
+mod packed;
 mod quickstart;
 mod reproduce;
 mod resume;
