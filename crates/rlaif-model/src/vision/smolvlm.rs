@@ -172,7 +172,8 @@ mod tests {
         let cases = golden["buckets"].as_array().unwrap();
         assert!(cases.len() > 20);
         for case in cases {
-            let number = |value: &serde_json::Value| value.as_u64().unwrap() as usize;
+            let number =
+                |value: &serde_json::Value| usize::try_from(value.as_u64().unwrap()).unwrap();
             let (side, patches) = (number(&case[0]), number(&case[1]));
             let expected: Vec<usize> = case[2].as_array().unwrap().iter().map(number).collect();
             assert_eq!(position_buckets(patches, side), expected, "{patches} of {side}");
