@@ -1,6 +1,7 @@
 //! The command line as scripts and people use it.
 
 mod baselines;
+mod checkpoints;
 mod commands;
 mod files;
 mod packed;
