@@ -39,6 +39,10 @@ const PORTABLE_LOGITS: u64 = 4;
 /// What portable norms, rotations and activations keep, over what the fused ones do.
 const PORTABLE_BLOCK: f64 = 2.0;
 
+/// Program, tokenizer and what the allocator has and does not use: fitted to steps that were
+/// measured on a CPU (docs/models.md).
+const PROCESS: u64 = 200_000_000;
+
 /// Whose operations compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kernels {
@@ -277,6 +281,7 @@ fn resident(demand: &Demand<'_>, weights: &Weights) -> Vec<Part> {
         Part::new("the policy's own weights beside the reference's", own),
         Part::new("optimizer moments", 2 * weights.trained * FLOAT),
         Part::new("feature cache", demand.feature_cache),
+        Part::new("program, tokenizer and allocator", PROCESS),
     ]
 }
 

@@ -7,7 +7,7 @@ use oracle_rlaif::recipe::Recipe;
 use rlaif_model::Grid;
 use rlaif_model::hf::{Architecture, ModelConfig};
 use rlaif_train::memory::{Demand, Estimate, Kernels, Part, estimate, visual_tokens};
-use rlaif_video::Sampling;
+use rlaif_video::{FRAMES_LIMIT, Sampling};
 
 use super::CheckArgs;
 use crate::commands::progress::{print, say};
