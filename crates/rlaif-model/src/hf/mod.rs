@@ -5,9 +5,10 @@
 //! |---|---|
 //! | `config.json` | [`ModelConfig`] |
 //! | `model.safetensors`, shards and index | [`Weights`], [`write_weights`] |
+//! | `pytorch_model.bin`, shards and index | [`Weights`], read only |
 //! | `tokenizer.json`, `tokenizer_config.json`, `chat_template.jinja` | [`ChatTokenizer`] |
 //! | `generation_config.json` | [`GenerationConfig`] |
-//! | `adapter_config.json`, `adapter_model.safetensors` | [`Adapter`], [`write_adapter`] |
+//! | `adapter_config.json`, `adapter_model.safetensors` or `.bin` | [`Adapter`], [`write_adapter`] |
 //!
 //! Opening a checkpoint, before any tensor is made:
 //!
@@ -44,4 +45,7 @@ pub use files::FileError;
 pub use generation::{GenerationConfig, GenerationError};
 pub use peft::{Adapter, AdapterConfig, AdapterError, write_adapter};
 pub use tokenizer::{ChatTokenizer, PromptTokens, Template, TokenizerError};
-pub use weights::{Weights, WeightsError, canonical_name, expected_tensors, write_weights};
+pub use weights::{
+    Dtype, MAX_SHARD_BYTES, RawTensor, TorchError, Weights, WeightsError, canonical_name,
+    expected_tensors, write_shards, write_weights,
+};

@@ -37,15 +37,6 @@ pub enum AdapterError {
     /// The weights could not be read or written.
     #[error(transparent)]
     Weights(#[from] WeightsError),
-    /// The folder holds PEFT's older file.
-    #[error(
-        "{}: there is adapter_model.bin but no adapter_model.safetensors; load it once with PEFT \
-         and save it, which writes safetensors", dir.display()
-    )]
-    Pickle {
-        /// The folder.
-        dir: PathBuf,
-    },
 }
 
 /// `adapter_config.json`. Names follow PEFT's `LoraConfig`; other keys are kept for saving.
@@ -207,9 +198,10 @@ impl Adapter {
         let value = read_json(&path)?;
         let mut config = AdapterConfig::from_json(&value)
             .map_err(|source| AdapterError::Field { path, source })?;
-        let file = dir.join(WEIGHTS);
-        if !file.exists() && dir.join("adapter_model.bin").exists() {
-            return Err(AdapterError::Pickle { dir: dir.to_owned() });
+        let mut file = dir.join(WEIGHTS);
+        let older = dir.join("adapter_model.bin");
+        if !file.exists() && older.exists() {
+            file = older;
         }
         let weights = Weights::from_files(dir, vec![file], |name| {
             canonical_name(name.strip_prefix("base_model.model.").unwrap_or(name))
