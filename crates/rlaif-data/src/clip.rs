@@ -92,6 +92,42 @@ pub struct Clip {
     /// Hexadecimal digest of the source's content and of the sampling settings: the key under
     /// which features of this clip may be cached.
     pub digest: String,
+    /// Where the frames lie in the video.
+    pub video: VideoMetadata,
+}
+
+/// A video and the places of the frames sampled from it, as `transformers`' processors reckon: by
+/// frame numbers at the average rate, whatever the true times are.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct VideoMetadata {
+    /// Frames in the video.
+    pub frames: usize,
+    /// Its average rate in frames per second.
+    pub fps: f64,
+    /// Its length in seconds, `frames / fps`.
+    pub duration_seconds: f64,
+    /// Number of each sampled frame within the video.
+    pub indices: Vec<usize>,
+}
+
+impl VideoMetadata {
+    /// Of a video of `frames` frames at `fps`, the frames `indices` sampled.
+    #[must_use]
+    pub fn new(frames: usize, fps: f64, indices: Vec<usize>) -> Self {
+        VideoMetadata { frames, fps, duration_seconds: frames as f64 / fps, indices }
+    }
+
+    /// Seconds from the start of the video to each sampled frame, `index / fps`.
+    #[must_use]
+    pub fn timestamps(&self) -> Vec<f64> {
+        self.indices.iter().map(|index| *index as f64 / self.fps).collect()
+    }
+
+    /// Frames sampled per second of the video.
+    #[must_use]
+    pub fn sampled_fps(&self) -> f64 {
+        self.indices.len() as f64 / self.frames as f64 * self.fps
+    }
 }
 
 /// Frames ready for a vision tower: resized, cropped, normalised.
@@ -107,6 +143,8 @@ pub struct Pixels {
     pub values: Vec<f32>,
     /// [`Clip::digest`] of the source with the preprocessing mixed in: the cache key.
     pub digest: String,
+    /// Where the frames lie in the video.
+    pub video: VideoMetadata,
 }
 
 #[cfg(test)]

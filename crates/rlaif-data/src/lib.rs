@@ -16,7 +16,7 @@ pub mod reader;
 mod rows;
 
 pub use atomic::{WriteError, write_atomic, write_atomic_with, write_jsonl};
-pub use clip::{Clip, Frame, Pixels, VideoRef};
+pub use clip::{Clip, Frame, Pixels, VideoMetadata, VideoRef};
 pub use columns::{ColumnClash, Columns};
 pub use completion::{Completion, FinishReason, Group};
 pub use error::DataError;

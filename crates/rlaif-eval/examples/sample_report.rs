@@ -133,6 +133,7 @@ fn clip(rng: &mut ChaCha8Rng) -> Clip {
         frames: (0..8).map(frame).collect(),
         timestamps: (0..8).map(|i| 0.25 * f64::from(i)).collect(),
         digest: "simulated".to_owned(),
+        video: rlaif_data::VideoMetadata::default(),
     }
 }
 

@@ -9,8 +9,8 @@
 use burn::tensor::{Device, Int, Tensor};
 use rlaif_ops::{Heads, Span};
 
-use crate::hf::TextConfig;
-use crate::kv::{KvLayer, Prefix, Suffix, Turn};
+use crate::hf::{AttentionBias, TextConfig};
+use crate::kv::{KvLayer, Positions, Prefix, Suffix, Turn};
 use crate::layers::{Linear, RmsNorm};
 use crate::parameters::{Parameters, Slot, join};
 
@@ -39,6 +39,7 @@ pub struct Decoder {
     lm_head: Option<Tensor<2>>,
     heads: Heads,
     rope_theta: f64,
+    mrope_section: Option<[usize; 3]>,
 }
 
 impl Decoder {
@@ -58,14 +59,19 @@ impl Decoder {
             lora: None,
         };
         let norm = || RmsNorm { weight: Tensor::ones([hidden], device), eps: config.rms_norm_eps };
-        let (attention_bias, mlp_bias) = (config.attention_bias, config.mlp_bias);
+        let mlp_bias = config.mlp_bias;
+        let qkv_bias = config.attention_bias != AttentionBias::None;
         let layers = (0..config.num_hidden_layers)
             .map(|_| Block {
                 input_norm: norm(),
-                q: linear(heads.query * heads.dim, hidden, attention_bias),
-                k: linear(heads.kv * heads.dim, hidden, attention_bias),
-                v: linear(heads.kv * heads.dim, hidden, attention_bias),
-                o: linear(hidden, heads.query * heads.dim, attention_bias),
+                q: linear(heads.query * heads.dim, hidden, qkv_bias),
+                k: linear(heads.kv * heads.dim, hidden, qkv_bias),
+                v: linear(heads.kv * heads.dim, hidden, qkv_bias),
+                o: linear(
+                    hidden,
+                    heads.query * heads.dim,
+                    config.attention_bias == AttentionBias::All,
+                ),
                 post_norm: norm(),
                 gate: linear(config.intermediate_size, hidden, mlp_bias),
                 up: linear(config.intermediate_size, hidden, mlp_bias),
@@ -80,6 +86,7 @@ impl Decoder {
                 .then(|| Tensor::zeros([config.vocab_size, hidden], device)),
             heads,
             rope_theta: config.rope_theta,
+            mrope_section: config.mrope_section,
         }
     }
 
@@ -96,18 +103,27 @@ impl Decoder {
         self.embed.clone().select(0, index_tensor(&ids, &self.embed.device()))
     }
 
+    /// [`prefill_at`](Self::prefill_at) with tokens counted from 0 in each prompt.
+    #[must_use]
+    pub fn prefill(&self, embeds: Tensor<2>, lens: &[usize]) -> Prefix {
+        let positions: Vec<Positions> = lens.iter().map(|len| Positions::text(*len)).collect();
+        self.prefill_at(embeds, &positions.iter().collect::<Vec<_>>())
+    }
+
     /// Encodes packed prompts: the one pass over each prompt that all its continuations share.
     ///
     /// `embeds` is `[Σ lens, hidden]`. In the last layer only keys and values are computed for
     /// tokens before a prompt's last one: nothing reads the rest.
     #[must_use]
-    pub fn prefill(&self, embeds: Tensor<2>, lens: &[usize]) -> Prefix {
+    pub fn prefill_at(&self, embeds: Tensor<2>, prompts: &[&Positions]) -> Prefix {
         let device = embeds.device();
-        let positions: Vec<usize> = lens.iter().flat_map(|len| 0..*len).collect();
+        let lens: Vec<usize> = prompts.iter().map(|prompt| prompt.rows.len()).collect();
+        let positions: Vec<[usize; 3]> =
+            prompts.iter().flat_map(|prompt| prompt.rows.iter().copied()).collect();
         let (cos, sin) = self.rotary_table(&positions, &device);
         let mut spans = Vec::with_capacity(lens.len());
         let mut start = 0;
-        for len in lens {
+        for len in &lens {
             spans.push(Span { q: start..start + len, kv: start..start + len, prefix: 0..0 });
             start += len;
         }
@@ -151,13 +167,14 @@ impl Decoder {
             x = block.after_attention(x, attended);
             layers.push(KvLayer { k, v });
         }
-        Prefix { layers, lens: lens.to_vec(), last_hidden: self.norm.forward(x) }
+        let next = prompts.iter().map(|prompt| prompt.next).collect();
+        Prefix { layers, lens, next, last_hidden: self.norm.forward(x) }
     }
 
     /// Runs packed continuations after their prompts, all tokens at once: the training pass.
     ///
-    /// `embeds` is `[Σ turn.len, hidden]`; positions of every continuation start at its prompt's
-    /// length. Returns normalised hidden states, `[Σ turn.len, hidden]`.
+    /// `embeds` is `[Σ turn.len, hidden]`; positions of every continuation start where its prompt's
+    /// end. Returns normalised hidden states, `[Σ turn.len, hidden]`.
     #[must_use]
     pub fn extend(&self, prefix: &Prefix, embeds: Tensor<2>, turns: &[Turn]) -> Tensor<2> {
         let device = embeds.device();
@@ -165,8 +182,8 @@ impl Decoder {
         let mut spans = Vec::with_capacity(turns.len());
         let mut start = 0;
         for turn in turns {
-            let first = prefix.lens[turn.prompt];
-            positions.extend(first..first + turn.len);
+            let first = prefix.next[turn.prompt];
+            positions.extend((first..first + turn.len).map(|at| [at; 3]));
             let rows = start..start + turn.len;
             spans.push(Span { q: rows.clone(), kv: rows, prefix: prefix.rows(turn.prompt) });
             start += turn.len;
@@ -193,7 +210,8 @@ impl Decoder {
         assert!(suffix.len < suffix.capacity, "the suffix holds {} tokens", suffix.capacity);
         let (slots, at, capacity) = (suffix.slots(), suffix.len, suffix.capacity);
         let width = self.heads.kv * self.heads.dim;
-        let positions: Vec<usize> = suffix.prompts.iter().map(|p| prefix.lens[*p] + at).collect();
+        let positions: Vec<[usize; 3]> =
+            suffix.prompts.iter().map(|p| [prefix.next[*p] + at; 3]).collect();
         let (cos, sin) = self.rotary_table(&positions, &embeds.device());
         let spans: Vec<Span> = suffix
             .prompts
@@ -265,7 +283,7 @@ impl Decoder {
     }
 
     /// `cos` and `sin` of each position's angles, `[positions, head_dim / 2]`.
-    fn rotary_table(&self, positions: &[usize], device: &Device) -> (Tensor<2>, Tensor<2>) {
+    fn rotary_table(&self, positions: &[[usize; 3]], device: &Device) -> (Tensor<2>, Tensor<2>) {
         let half = self.heads.dim / 2;
         #[expect(clippy::cast_possible_truncation, reason = "angles are computed in f32")]
         let theta = self.rope_theta as f32;
@@ -275,11 +293,19 @@ impl Decoder {
                 1.0 / theta.powf(exponent)
             })
             .collect();
+        // The axis that each frequency turns by: all by the first, which text has alone, or some by
+        // time, row and column each.
+        let sections = self.mrope_section.unwrap_or([half, 0, 0]);
+        let axes: Vec<usize> = sections
+            .iter()
+            .enumerate()
+            .flat_map(|(axis, n)| std::iter::repeat_n(axis, *n))
+            .collect();
         let mut cos = Vec::with_capacity(positions.len() * half);
         let mut sin = Vec::with_capacity(positions.len() * half);
         for position in positions {
-            for frequency in &frequencies {
-                let (s, c) = (*position as f32 * frequency).sin_cos();
+            for (frequency, axis) in frequencies.iter().zip(&axes) {
+                let (s, c) = (position[*axis] as f32 * frequency).sin_cos();
                 cos.push(c);
                 sin.push(s);
             }

@@ -12,6 +12,8 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
+use rlaif_data::VideoMetadata;
+
 use crate::{
     digest::digest_parts,
     feature_file::{ReadOutcome, read, write},
@@ -24,6 +26,8 @@ pub struct Features {
     pub shape: Vec<usize>,
     /// Row-major, as many as the product of `shape`.
     pub values: Vec<f32>,
+    /// Where the clip's frames lie in its video.
+    pub video: VideoMetadata,
 }
 
 impl Features {
@@ -35,7 +39,7 @@ impl Features {
     }
 
     fn bytes(&self) -> u64 {
-        (self.values.len() as u64) * 4 + (self.shape.len() as u64) * 8
+        (self.values.len() as u64) * 4 + ((self.shape.len() + self.video.indices.len()) as u64) * 8
     }
 }
 
@@ -290,11 +294,15 @@ mod tests {
     use super::*;
 
     fn features(n: u8) -> Features {
-        Features { shape: vec![2, 2], values: vec![f32::from(n), -0.0, f32::MIN_POSITIVE, 3.5] }
+        Features {
+            shape: vec![2, 2],
+            values: vec![f32::from(n), -0.0, f32::MIN_POSITIVE, 3.5],
+            video: VideoMetadata::new(9, 7.5, vec![0, 8]),
+        }
     }
 
-    /// Each entry of `features` takes 4 * 4 + 2 * 8 bytes.
-    const ENTRY: u64 = 32;
+    /// Each entry of `features` takes 4 * 4 + 2 * 8 + 2 * 8 bytes.
+    const ENTRY: u64 = 48;
 
     fn compute(cache: &FeatureCache, key: &str, n: u8) -> Arc<Features> {
         cache.get_or_compute(key, || Ok::<_, Infallible>(features(n))).unwrap()

@@ -16,7 +16,7 @@ use std::{
     thread,
 };
 
-use rlaif_data::Frame;
+use rlaif_data::{Frame, VideoMetadata};
 
 use crate::{
     LoadOptions, Probe, Sampling, VideoError,
@@ -41,6 +41,8 @@ pub(crate) struct Decoded {
     pub(crate) times: Vec<f64>,
     /// One index into `frames` per sampled frame.
     pub(crate) places: Vec<usize>,
+    /// Where the sampled frames lie in the video.
+    pub(crate) video: VideoMetadata,
 }
 
 /// An ffmpeg expression that is true at each of the frame numbers. ffmpeg parses nested pairs of
@@ -80,16 +82,16 @@ pub(crate) struct Source<'a> {
 /// Decodes the sampled frames of a file.
 pub(crate) fn decode(source: Source, sampling: &Sampling) -> Result<Decoded, VideoError> {
     let probe = source.probe;
-    let indices = sampling.indices(probe.frames, probe.fps)?;
-    let stride = probe.duration_seconds / distinct(&indices).0.len().max(1) as f64;
+    let video = sampling.of_video(probe.frames, probe.fps)?;
+    let stride = probe.duration_seconds / distinct(&video.indices).0.len().max(1) as f64;
     if probe.duration_known
         && probe.duration_seconds > source.options.seek_above_seconds
         && stride > source.options.seek_stride_seconds
     {
-        return source.seek(&indices);
+        return source.seek(video);
     }
     let frames = if probe.frames_known { probe.frames } else { source.count(Counting::Packets)? };
-    let (got, log) = match source.one_pass(&sampling.indices(frames, probe.fps)?)? {
+    let (got, log) = match source.one_pass(sampling.of_video(frames, probe.fps)?)? {
         Pass::Whole(decoded) => return Ok(decoded),
         Pass::Short { got, log } => (got, log),
     };
@@ -103,7 +105,7 @@ pub(crate) fn decode(source: Source, sampling: &Sampling) -> Result<Decoded, Vid
         path = %source.path.display(), frames, delivered, errors = log.errors,
         "fewer frames decode than the file says"
     );
-    match source.one_pass(&sampling.indices(delivered, probe.fps)?)? {
+    match source.one_pass(sampling.of_video(delivered, probe.fps)?)? {
         Pass::Whole(decoded) => Ok(decoded),
         Pass::Short { .. } => Err(VideoError::Undecodable {
             path: source.path.to_owned(),
@@ -118,13 +120,13 @@ enum Pass {
 }
 
 impl Source<'_> {
-    /// Reads the frames at `indices` in one pass over the file.
-    fn one_pass(&self, indices: &[usize]) -> Result<Pass, VideoError> {
-        let (wanted, places) = distinct(indices);
+    /// Reads the sampled frames in one pass over the file.
+    fn one_pass(&self, video: VideoMetadata) -> Result<Pass, VideoError> {
+        let (wanted, places) = distinct(&video.indices);
         let select = format!("select='{}',", any_of(&wanted));
         let mut frames: Vec<Frame> = Vec::with_capacity(wanted.len());
         let ended = self.run(None, &select, Some(wanted.len()), |frame| {
-            frames.push(self.finished(frame, indices.len())?);
+            frames.push(self.finished(frame, video.indices.len())?);
             Ok(())
         })?;
         let got = frames.len();
@@ -150,19 +152,19 @@ impl Source<'_> {
         let times =
             wanted.iter().enumerate().map(|(nth, index)| self.time(&ended.log, nth, *index));
         let times = from_first(times.collect(), &wanted);
-        Ok(Pass::Whole(Decoded { frames, times, places }))
+        Ok(Pass::Whole(Decoded { frames, times, places, video }))
     }
 
-    /// Seeks each of the frames at `indices` on its own, several at a time.
-    fn seek(&self, indices: &[usize]) -> Result<Decoded, VideoError> {
-        let (wanted, places) = distinct(indices);
+    /// Seeks each of the sampled frames on its own, several at a time.
+    fn seek(&self, video: VideoMetadata) -> Result<Decoded, VideoError> {
+        let (wanted, places) = distinct(&video.indices);
         let next = AtomicUsize::new(0);
         let found: Mutex<Vec<Option<(Frame, f64)>>> = Mutex::new(vec![None; wanted.len()]);
         let failed: Mutex<Option<VideoError>> = Mutex::new(None);
         let worker = || {
             while let Some(index) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let place = wanted.partition_point(|other| other < index);
-                match self.seek_one(*index, indices.len()) {
+                match self.seek_one(*index, video.indices.len()) {
                     Ok(frame) => {
                         found.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(frame);
                     }
@@ -185,7 +187,7 @@ impl Source<'_> {
         let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         let (frames, times): (Vec<Frame>, Vec<f64>) = found.into_iter().flatten().unzip();
         let times = from_first(times, &wanted);
-        Ok(Decoded { frames, times, places })
+        Ok(Decoded { frames, times, places, video })
     }
 
     /// The frame shown at the nominal time of `index`, or the last one before it.

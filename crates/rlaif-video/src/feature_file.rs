@@ -1,8 +1,9 @@
 //! Features on disk: one file each, checked when read, written so that no reader sees half.
 //!
 //! ```text
-//! "RLAIFFEA" | version u32 | key length u32 | key | rank u32 | dims u64 x rank | values f32 x n |
-//! SHA-256 of all before it
+//! "RLAIFFEA" | version u32 | key length u32 | key | rank u32 | dims u64 x rank |
+//! frames of the video u64 | fps f64 | seconds f64 | sampled u32 | indices u64 x sampled |
+//! values f32 x n | SHA-256 of all before it
 //! ```
 //!
 //! Numbers are little-endian.
@@ -16,10 +17,12 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
+use rlaif_data::VideoMetadata;
+
 use crate::cache::Features;
 
 const MAGIC: &[u8; 8] = b"RLAIFFEA";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const DIGEST_BYTES: usize = 32;
 
 /// What reading a file came to.
@@ -80,6 +83,14 @@ fn write_part(part: &Path, key: &str, features: &Features) -> io::Result<()> {
     for dim in &features.shape {
         put(&(*dim as u64).to_le_bytes())?;
     }
+    let video = &features.video;
+    put(&(video.frames as u64).to_le_bytes())?;
+    put(&video.fps.to_le_bytes())?;
+    put(&video.duration_seconds.to_le_bytes())?;
+    put(&count(video.indices.len())?.to_le_bytes())?;
+    for index in &video.indices {
+        put(&(*index as u64).to_le_bytes())?;
+    }
     let mut bytes = Vec::with_capacity(CHUNK * 4);
     for values in features.values.chunks(CHUNK) {
         bytes.clear();
@@ -121,11 +132,21 @@ fn parse(bytes: &[u8], key: &str) -> Result<Features, &'static str> {
     let rank = number(take(4)?)?;
     let dims = take(rank.checked_mul(8).ok_or("too large")?)?;
     let shape = dims.chunks_exact(8).map(number).collect::<Result<Vec<usize>, _>>()?;
+    let float = |bytes: &[u8]| {
+        let mut wide = [0; 8];
+        wide.copy_from_slice(bytes);
+        f64::from_le_bytes(wide)
+    };
+    let (frames, fps, duration_seconds) = (number(take(8)?)?, float(take(8)?), float(take(8)?));
+    let sampled = number(take(4)?)?;
+    let indices = take(sampled.checked_mul(8).ok_or("too large")?)?;
+    let indices = indices.chunks_exact(8).map(number).collect::<Result<Vec<usize>, _>>()?;
+    let video = VideoMetadata { frames, fps, duration_seconds, indices };
     let values: Vec<f32> = rest
         .chunks_exact(4)
         .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
         .collect();
-    let features = Features { shape, values };
+    let features = Features { shape, values, video };
     if rest.len() % 4 != 0 || !features.is_consistent() {
         return Err("shape and values disagree");
     }

@@ -121,14 +121,14 @@ pub(crate) fn load_list(
     deadline: Deadline,
     finish: Finish,
 ) -> Result<Decoded, VideoError> {
-    let indices = sampling.indices(images.len(), options.image_fps)?;
-    let (wanted, places) = distinct(&indices);
-    let mut decoded = Decoded { frames: Vec::new(), times: Vec::new(), places };
+    let video = sampling.of_video(images.len(), options.image_fps)?;
+    let (wanted, places) = distinct(&video.indices);
+    let mut decoded = Decoded { frames: Vec::new(), times: Vec::new(), places, video };
     for index in wanted {
         let path = &images[index];
         deadline.check(path)?;
         let frame = finish(still(path)?)?;
-        options.within_memory(path, &frame, indices.len())?;
+        options.within_memory(path, &frame, decoded.places.len())?;
         decoded.frames.push(frame);
         decoded.times.push(index as f64 / options.image_fps);
     }
@@ -161,9 +161,9 @@ pub(crate) fn load_animation(
     let Some(duration) = ends.last() else {
         return Err(VideoError::ZeroFrames { path: path.to_owned() });
     };
-    let indices = sampling.indices(ends.len(), ends.len() as f64 / duration)?;
-    let (wanted, places) = distinct(&indices);
-    let mut decoded = Decoded { frames: Vec::new(), times: Vec::new(), places };
+    let video = sampling.of_video(ends.len(), ends.len() as f64 / duration)?;
+    let (wanted, places) = distinct(&video.indices);
+    let mut decoded = Decoded { frames: Vec::new(), times: Vec::new(), places, video };
     for (index, frame) in frames(path, format)?.enumerate() {
         deadline.check(path)?;
         if decoded.frames.len() == wanted.len() {
@@ -172,7 +172,7 @@ pub(crate) fn load_animation(
         let frame = frame.map_err(|error| image_error(path, error))?;
         if wanted[decoded.frames.len()] == index {
             let frame = finish(on_white(DynamicImage::ImageRgba8(frame.into_buffer())))?;
-            options.within_memory(path, &frame, indices.len())?;
+            options.within_memory(path, &frame, decoded.places.len())?;
             decoded.frames.push(frame);
             decoded.times.push(if index == 0 { 0.0 } else { ends[index - 1] });
         }

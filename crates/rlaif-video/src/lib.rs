@@ -27,6 +27,7 @@ mod preprocess_error;
 pub mod preprocessor_config;
 pub mod probe;
 mod process;
+pub mod processor;
 pub mod resample;
 pub mod sampling;
 
@@ -36,5 +37,6 @@ pub use error::VideoError;
 pub use load::{FrameSize, LoadOptions, Loader, load, probe};
 pub use preprocess::{PreprocessError, Preprocessor, Size};
 pub use probe::Probe;
+pub use processor::FrameProcessor;
 pub use resample::Filter;
 pub use sampling::Sampling;

@@ -9,7 +9,7 @@
 //! `expand2square` for `image_aspect_ratio = "pad"`. The 8-bit steps are equal to the bit; the
 //! default torchvision backend of release 5 differs from both in one value of two hundred by 1/255.
 
-use rlaif_data::{Clip, Frame, Pixels};
+use rlaif_data::{Clip, Frame, Pixels, VideoMetadata};
 
 pub use crate::preprocess_error::PreprocessError;
 use crate::{
@@ -156,7 +156,7 @@ impl Preprocessor {
         for (index, frame) in clip.frames.iter().enumerate() {
             frames.push(self.frame(frame).map_err(|error| at_frame(error, index))?);
         }
-        self.normalize(&frames, &clip.digest)
+        self.normalize(&frames, &clip.digest, clip.video.clone())
     }
 
     /// Rescales, normalises and lays out frames that went through [`Preprocessor::frame`].
@@ -164,6 +164,7 @@ impl Preprocessor {
         &self,
         frames: &[Frame],
         clip_digest: &str,
+        video: VideoMetadata,
     ) -> Result<Pixels, PreprocessError> {
         let first = frames.first().ok_or(PreprocessError::NoFrames)?;
         let (width, height) = (first.width, first.height);
@@ -189,6 +190,7 @@ impl Preprocessor {
             width: width as usize,
             values,
             digest: self.pixels_digest(clip_digest),
+            video,
         })
     }
 
@@ -282,7 +284,12 @@ mod tests {
 
     fn clip(width: u32, height: u32, rgb: Vec<u8>) -> Clip {
         let frame = Frame { width, height, rgb };
-        Clip { frames: vec![frame], timestamps: vec![0.0], digest: "d".to_owned() }
+        Clip {
+            frames: vec![frame],
+            timestamps: vec![0.0],
+            digest: "d".to_owned(),
+            video: VideoMetadata::new(1, 1.0, vec![0]),
+        }
     }
 
     fn bare() -> Preprocessor {

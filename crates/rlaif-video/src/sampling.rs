@@ -18,6 +18,7 @@
 //! of variable frame rate they are even in frames, not in time (the timestamps of the clip stay
 //! true).
 
+use rlaif_data::VideoMetadata;
 use serde::{Deserialize, Serialize};
 
 use crate::VideoError;
@@ -122,6 +123,15 @@ impl Sampling {
                     .collect())
             }
         }
+    }
+
+    /// [`indices`](Self::indices) of a video together with what they are counted in.
+    ///
+    /// # Errors
+    ///
+    /// As [`indices`](Self::indices).
+    pub fn of_video(&self, n: usize, native_fps: f64) -> Result<VideoMetadata, VideoError> {
+        Ok(VideoMetadata::new(n, native_fps, self.indices(n, native_fps)?))
     }
 }
 

@@ -1,6 +1,6 @@
 //! From a scene to pixels.
 
-use rlaif_data::{Clip, Frame};
+use rlaif_data::{Clip, Frame, VideoMetadata};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -61,11 +61,11 @@ fn covers(shape: Shape, state: &State, x: f64, y: f64) -> bool {
 pub fn clip_at(text: &str) -> Result<Clip, WorldError> {
     let (config, split, index) = parse_address(text)?;
     let frames = frames(&scene(&config, split, index));
-    let timestamps = (0..frames.len()).map(|frame| frame as f64 / f64::from(FPS)).collect();
+    let video = VideoMetadata::new(frames.len(), f64::from(FPS), (0..frames.len()).collect());
     // From what was read, so that two spellings of one address share their features.
     let name = format!("ClipWorld {WORLD_VERSION} {}", address(&config, split, index));
     let digest = format!("{:x}", Sha256::digest(name));
-    Ok(Clip { frames, timestamps, digest })
+    Ok(Clip { frames, timestamps: video.timestamps(), digest, video })
 }
 
 /// All frames of a scene side by side as a PNG file, each pixel `scale` pixels wide (at least 1),

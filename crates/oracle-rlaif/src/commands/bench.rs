@@ -123,7 +123,7 @@ fn step(context: &Context, args: &StepArgs) -> Result<StepReport> {
             Arc::new(Prompted {
                 position,
                 example: example(position),
-                input: PromptInput { ids, visual: None },
+                input: PromptInput { ids, visual: None, positions: None },
             })
         })
         .collect();

@@ -28,6 +28,7 @@ fn card(text: &str) -> ClipCard {
             frames: vec![frame.clone(), frame],
             timestamps: vec![0.0, 0.5],
             digest: "d".to_owned(),
+            video: rlaif_data::VideoMetadata::default(),
         }),
         video: text.to_owned(),
         category: text.to_owned(),

@@ -128,6 +128,7 @@ mod tests {
             frames: (0..frames).map(|i| Frame { width, height, rgb: rgb(i) }).collect(),
             timestamps: (0..frames).map(|i| i as f64).collect(),
             digest: "d".to_owned(),
+            video: rlaif_data::VideoMetadata::default(),
         }
     }
 

@@ -47,6 +47,17 @@ pub enum FieldError {
     },
 }
 
+impl FieldError {
+    /// Refuses a size that is zero or above `max`.
+    pub(crate) fn check_size(key: &str, size: usize, max: u64) -> Result<(), FieldError> {
+        if (1..=max).contains(&(size as u64)) {
+            return Ok(());
+        }
+        let found = size.to_string();
+        Err(FieldError::OutOfRange { key: key.to_owned(), found, min: 1, max })
+    }
+}
+
 /// A JSON object together with its place in the document.
 #[derive(Clone, Copy)]
 pub(crate) struct Fields<'a> {

@@ -38,13 +38,14 @@ mod tokenizer;
 mod weights;
 
 pub use config::{
-    Activation, ConfigError, ModelConfig, TextConfig, VideoPooling, VisionConfig, WeightFormat,
+    Activation, Architecture, AttentionBias, ConfigError, LlavaConfig, ModelConfig, TextConfig,
+    VideoPooling, VisionConfig, WeightFormat,
 };
 pub use fields::FieldError;
 pub use files::FileError;
 pub use generation::{GenerationConfig, GenerationError};
 pub use peft::{Adapter, AdapterConfig, AdapterError, write_adapter};
-pub use tokenizer::{ChatTokenizer, PromptTokens, Template, TokenizerError};
+pub use tokenizer::{ChatTokenizer, PromptTokens, Template, TokenizerError, VideoText};
 pub use weights::{
     Dtype, MAX_SHARD_BYTES, RawTensor, TorchError, Weights, WeightsError, canonical_name,
     expected_tensors, write_shards, write_weights,

@@ -132,6 +132,12 @@ impl Weights {
         self.places.keys().map(String::as_str)
     }
 
+    /// What the files call each tensor, by its canonical name.
+    #[must_use]
+    pub fn stored_names(&self) -> BTreeMap<String, String> {
+        self.places.iter().map(|(name, place)| (name.clone(), place.stored.name.clone())).collect()
+    }
+
     /// Shape of the tensor called `name`, where there is one.
     #[must_use]
     pub fn shape(&self, name: &str) -> Option<&[usize]> {

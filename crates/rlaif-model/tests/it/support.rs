@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use burn::tensor::{Device, Tensor};
-use rlaif_data::Pixels;
-use rlaif_model::{Decoder, Turn, Vlm};
+use rlaif_data::{Pixels, VideoMetadata};
+use rlaif_model::{Decoder, Grid, Turn, Vlm};
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 
@@ -67,6 +67,7 @@ impl Golden {
             width: shape[3],
             values: self.floats("pixel_values"),
             digest: String::new(),
+            video: VideoMetadata::default(),
         }
     }
 }
@@ -105,4 +106,8 @@ pub(crate) fn logits(decoder: &Decoder, embeds: Tensor<2>, cut: usize) -> Tensor
     let turn = Turn { prompt: 0, len: tokens - cut };
     let rest = decoder.extend(&prefix, embeds.narrow(0, cut, tokens - cut), &[turn]);
     Tensor::cat(vec![prefix.last_hidden, rest], 0).matmul(decoder.head().transpose())
+}
+
+pub(crate) fn grid_of(model: &Vlm, pixels: &Pixels) -> Grid {
+    model.vision.grid(pixels).expect("frames of the tower's size")
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use burn::tensor::{Int, Tensor};
-use rlaif_data::Pixels;
+use rlaif_data::{Pixels, VideoMetadata};
 use rlaif_model::KvLayer;
 use rlaif_model::{Gradients, LoraConfig, Parameters, Prefix, Turn, Vlm};
 use rlaif_ops::TokenStats;
@@ -68,6 +68,7 @@ fn replicated(model: &Vlm, prompts: &[PromptInput], responses: &[Response]) -> T
                 .map(|_| KvLayer { k: nothing(), v: nothing() })
                 .collect(),
             lens: vec![0],
+            next: vec![0],
             last_hidden: Tensor::zeros([1, model.config.text.hidden_size], &device),
         };
         let turn = Turn { prompt: 0, len: whole.ids.len() };
@@ -156,12 +157,16 @@ fn frames_and_their_features_give_the_same_and_a_trained_tower_gets_its_gradient
         width: 8,
         values: (0..frames * 3 * 64).map(|i| ((i * 31 % 23) as f32 - 11.0) / 8.0).collect(),
         digest: String::new(),
+        video: VideoMetadata::default(),
     };
     let (mut seen, mut known) = (prompts(), prompts());
     for (index, frames) in [(0, 2), (1, 5), (3, 2)] {
         let pixels = pixels(frames);
-        let features =
-            Features { shape: vec![frames, 4, 8], values: model.visual_features(&pixels) };
+        let features = Features {
+            shape: vec![frames, 2, 2, 8],
+            values: model.visual_features(&pixels),
+            video: VideoMetadata::default(),
+        };
         let at = seen[index].visual.as_ref().expect("a clip").0.clone();
         seen[index].visual = Some((at.clone(), Visual::Pixels(Arc::new(pixels))));
         known[index].visual = Some((at, Visual::Features(Arc::new(features))));

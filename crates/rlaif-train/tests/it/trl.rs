@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
-use rlaif_data::Pixels;
+use rlaif_data::{Pixels, VideoMetadata};
 use rlaif_model::hf::{VideoPooling, canonical_name};
 use rlaif_model::{Gradients, Parameters, Vlm, attach_adapter};
 use rlaif_objective::aggregate::Part;
@@ -76,8 +76,11 @@ impl Golden {
             width: shape[3],
             values: self.floats(&name),
             digest: String::new(),
+            video: VideoMetadata::default(),
         };
-        PromptInput { ids, visual: Some((start..end, Visual::Pixels(Arc::new(pixels)))) }
+        let visual =
+            Some((std::iter::once(start..end).collect(), Visual::Pixels(Arc::new(pixels))));
+        PromptInput { ids, visual, positions: None }
     }
 
     fn knob(&self, name: &str) -> f64 {
@@ -92,7 +95,7 @@ impl Golden {
 fn policy() -> Vlm {
     let fixture = path("../rlaif-model/tests/fixtures/llava-a");
     let mut model = rlaif_model::load(&fixture, &Device::flex()).expect("the fixture opens");
-    model.config.video_pooling = VideoPooling::None;
+    model.set_video_pooling(VideoPooling::None);
     attach_adapter(&mut model, fixture.join("adapter")).expect("PEFT's adapter");
     model
 }

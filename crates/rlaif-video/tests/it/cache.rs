@@ -14,7 +14,11 @@ use std::{
 use rlaif_video::{FeatureCache, Features};
 
 fn features(n: u8) -> Features {
-    Features { shape: vec![2, 2], values: vec![f32::from(n), -0.0, f32::MIN_POSITIVE, 3.5] }
+    Features {
+        shape: vec![2, 2],
+        values: vec![f32::from(n), -0.0, f32::MIN_POSITIVE, 3.5],
+        video: rlaif_data::VideoMetadata::new(9, 7.5, vec![0, 8]),
+    }
 }
 
 fn compute(cache: &FeatureCache, key: &str, n: u8) -> Arc<Features> {

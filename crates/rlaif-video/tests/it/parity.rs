@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rlaif_data::{Clip, Frame};
+use rlaif_data::{Clip, Frame, VideoMetadata};
 use rlaif_video::{Filter, Preprocessor, resample::resize};
 use serde_json::Value;
 
@@ -39,8 +39,12 @@ fn resizing_equals_pillow_to_the_bit() {
 /// The 8-bit steps are exact, so that the floats are, too.
 #[test]
 fn preprocessing_equals_transformers_to_the_bit() {
-    let clip =
-        Clip { frames: vec![png("image.png")], timestamps: vec![0.0], digest: String::new() };
+    let clip = Clip {
+        frames: vec![png("image.png")],
+        timestamps: vec![0.0],
+        digest: String::new(),
+        video: VideoMetadata::default(),
+    };
     let cases = cases();
     let cases = cases["pixels"].as_array().unwrap();
     assert!(cases.len() >= 8);

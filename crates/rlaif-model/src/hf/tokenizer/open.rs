@@ -138,7 +138,7 @@ impl ChatTokenizer {
             config,
             bos_token,
             unk_id,
-            image_token,
+            placeholder: image_token,
             image_token_id,
             pad_id,
             eos_ids,

@@ -94,15 +94,17 @@ impl ChatTokenizer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hf::tokenizer::VideoText;
     use rlaif_data::Message;
 
     #[test]
     fn words_become_ids_in_their_order() {
         let chat = ChatTokenizer::word_level(["what", "moves?", "circle", "what"]).unwrap();
         assert_eq!(chat.vocab_size(), 11);
-        let prompt = chat.encode_prompt(&[Message::ask("what moves?")], 3).unwrap();
+        let prompt =
+            chat.encode_prompt(&[Message::ask("what moves?")], &VideoText::Repeated(3)).unwrap();
         assert_eq!(prompt.ids, [1, 6, 3, 3, 3, 8, 9, 7]);
-        assert_eq!(prompt.visual, 2..5);
+        assert_eq!((prompt.visual.len(), prompt.visual[0].clone()), (1, 2..5));
         assert_eq!(chat.encode_answer("circle moon").unwrap(), [10, 4, 2]);
         assert_eq!(chat.decode(&[10, 9, 2]), "circle moves?");
         assert_eq!((chat.eos_ids(), chat.pad_id()), ([2].as_slice(), Some(0)));
@@ -117,8 +119,8 @@ mod tests {
         let again = ChatTokenizer::open(dir.path()).unwrap();
         let question = [Message::ask("what moves?")];
         assert_eq!(
-            again.encode_prompt(&question, 1).unwrap(),
-            chat.encode_prompt(&question, 1).unwrap()
+            again.encode_prompt(&question, &VideoText::Repeated(1)).unwrap(),
+            chat.encode_prompt(&question, &VideoText::Repeated(1)).unwrap()
         );
         assert_eq!(again.encode_answer("moves?").unwrap(), [9, 2]);
     }

@@ -1,4 +1,4 @@
-//! Names of a LLaVA model's tensors.
+//! Names of a model's tensors.
 //!
 //! The canonical layout is the one that every release of `transformers` opens:
 //!
@@ -13,7 +13,7 @@
 //! `model.vision_tower.*`, `lm_head.*`; the original LLaVA code writes `model.layers.*`,
 //! `model.mm_projector.{0,2}`, `model.vision_tower.vision_tower.*`. All of these are read.
 
-use crate::hf::config::ModelConfig;
+use crate::hf::config::{Architecture, AttentionBias, LlavaConfig, ModelConfig, TextConfig};
 
 /// The canonical name of a tensor in any of the known layouts; an unknown name stays as it is.
 #[must_use]
@@ -62,8 +62,16 @@ pub(super) fn is_buffer(canonical: &str) -> bool {
 #[must_use]
 pub fn expected_tensors(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
     let mut tensors = Tensors(Vec::new());
-    let (vision, text) = (&config.vision, &config.text);
+    match &config.arch {
+        Architecture::Llava(arch) => llava(arch, config.text.hidden_size, &mut tensors),
+    }
+    decoder(&config.text, &mut tensors);
+    tensors.0
+}
 
+/// CLIP's tower and the projector into a decoder of `width`.
+fn llava(config: &LlavaConfig, width: usize, tensors: &mut Tensors) {
+    let vision = &config.vision;
     let prefix = "vision_tower.vision_model";
     let hidden = vision.hidden_size;
     let embeddings = format!("{prefix}.embeddings");
@@ -85,24 +93,27 @@ pub fn expected_tensors(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
     tensors.norm(&format!("{prefix}.post_layernorm"), hidden);
 
     let bias = config.multimodal_projector_bias;
-    let width = text.hidden_size;
     tensors.linear("multi_modal_projector.linear_1", width, hidden, bias);
     tensors.linear("multi_modal_projector.linear_2", width, width, bias);
+}
 
+/// The language model.
+fn decoder(text: &TextConfig, tensors: &mut Tensors) {
+    let width = text.hidden_size;
     let prefix = "language_model.model";
     tensors.add(format!("{prefix}.embed_tokens.weight"), &[text.vocab_size, width]);
     let (query, kv) =
         (text.num_attention_heads * text.head_dim, text.num_key_value_heads * text.head_dim);
     for layer in 0..text.num_hidden_layers {
         let prefix = format!("{prefix}.layers.{layer}");
-        for (name, outputs, inputs) in [
-            ("q_proj", query, width),
-            ("k_proj", kv, width),
-            ("v_proj", kv, width),
-            ("o_proj", width, query),
+        let qkv_bias = text.attention_bias != AttentionBias::None;
+        for (name, outputs, inputs, bias) in [
+            ("q_proj", query, width, qkv_bias),
+            ("k_proj", kv, width, qkv_bias),
+            ("v_proj", kv, width, qkv_bias),
+            ("o_proj", width, query, text.attention_bias == AttentionBias::All),
         ] {
-            let name = format!("{prefix}.self_attn.{name}");
-            tensors.linear(&name, outputs, inputs, text.attention_bias);
+            tensors.linear(&format!("{prefix}.self_attn.{name}"), outputs, inputs, bias);
         }
         for (name, outputs, inputs) in [
             ("gate_proj", text.intermediate_size, width),
@@ -118,7 +129,6 @@ pub fn expected_tensors(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
     if !text.tie_word_embeddings {
         tensors.add("language_model.lm_head.weight".to_owned(), &[text.vocab_size, width]);
     }
-    tensors.0
 }
 
 struct Tensors(Vec<(String, Vec<usize>)>);

@@ -1,4 +1,4 @@
-//! CLIP vision tower and LLaVA's projector.
+//! CLIP's vision tower, as LLaVA runs it.
 //!
 //! Source: Radford et al. 2021 (CLIP), arXiv:2103.00020; Liu et al. 2023 (LLaVA-1.5),
 //! arXiv:2310.03744. The tower is run up to the selected layer (`vision_feature_layer`, -2 is the
@@ -89,7 +89,8 @@ impl Tower {
     ///
     /// # Panics
     ///
-    /// Panics when the frames are not of the size that the position embeddings know.
+    /// Panics when the frames are not of the size that the position embeddings know: ask
+    /// [`Vision::grid`](super::Vision::grid) first.
     #[must_use]
     pub fn forward(&self, pixels: &Pixels, layers: usize) -> Tensor<2> {
         let device = self.class_embedding.device();
@@ -207,47 +208,5 @@ impl Parameters for Tower {
             }
         }
         self.post_norm.walk(&join(prefix, "post_layernorm"), visit);
-    }
-}
-
-/// LLaVA's `mlp2x_gelu`: linear, GELU, linear, applied to every patch of every frame.
-#[derive(Clone, Debug)]
-pub struct Projector {
-    linear_1: Linear,
-    linear_2: Linear,
-}
-
-impl Projector {
-    /// A projector whose tensors are all zero.
-    #[must_use]
-    pub fn zeros(inputs: usize, outputs: usize, bias: bool, device: &Device) -> Self {
-        let linear = |outputs: usize, inputs: usize| Linear {
-            weight: Tensor::zeros([outputs, inputs], device),
-            bias: bias.then(|| Tensor::zeros([outputs], device)),
-            lora: None,
-        };
-        Projector { linear_1: linear(outputs, inputs), linear_2: linear(outputs, outputs) }
-    }
-
-    /// `[frames * patches, vision hidden]` to `[frames * patches, text hidden]`.
-    #[must_use]
-    pub fn forward(&self, features: Tensor<2>) -> Tensor<2> {
-        self.linear_2.forward(rlaif_ops::gelu(self.linear_1.forward(features)))
-    }
-}
-
-impl Projector {
-    /// Makes the output `factor * (output - centre)`. Without a bias the centre stays where it is.
-    pub fn standardise(&mut self, centre: Tensor<1>, factor: f64) {
-        let last = &mut self.linear_2;
-        last.weight = last.weight.clone() * factor;
-        last.bias = last.bias.take().map(|bias| (bias - centre) * factor);
-    }
-}
-
-impl Parameters for Projector {
-    fn walk(&mut self, prefix: &str, visit: &mut dyn FnMut(&str, Slot<'_>)) {
-        self.linear_1.walk(&join(prefix, "linear_1"), visit);
-        self.linear_2.walk(&join(prefix, "linear_2"), visit);
     }
 }
