@@ -3,5 +3,6 @@
 
 mod adapter;
 mod folder;
+mod memory;
 mod parity;
 mod support;
