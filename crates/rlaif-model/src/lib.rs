@@ -12,6 +12,7 @@
 //! memory until the policy's own weights change.
 
 pub mod adapter;
+mod block;
 pub mod decoder;
 pub mod hf;
 pub mod kv;
@@ -19,6 +20,7 @@ pub mod layers;
 pub mod load;
 pub mod lora;
 pub mod parameters;
+pub mod recompute;
 pub mod scalar;
 pub mod vision;
 pub mod vlm;
@@ -30,6 +32,7 @@ pub use layers::Linear;
 pub use load::{LoadError, init, load, save, standardise_visual_tokens};
 pub use lora::LoraConfig;
 pub use parameters::{Gradients, Parameters, Slot};
+pub use recompute::Recompute;
 pub use scalar::ScalarVlm;
 pub use vision::{Grid, GridError, Vision};
 pub use vlm::Vlm;

@@ -116,7 +116,7 @@ pub(crate) fn utilisation(
             macs += group.score(&costs);
         }
         for iteration in 0..config.num_iterations {
-            let kept = config.reuse_prefill && iteration == 0;
+            let kept = config.reuse_prefill && !config.gradient_checkpointing && iteration == 0;
             macs += group.update(&costs, kept, trained);
         }
     }

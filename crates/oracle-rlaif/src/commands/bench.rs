@@ -46,6 +46,9 @@ pub(crate) struct StepArgs {
     /// Keep the prompt pass of the rollout for the update
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     reuse_prefill: bool,
+    /// Keep each block's input alone in the update, and compute the rest again
+    #[arg(long)]
+    gradient_checkpointing: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -105,6 +108,7 @@ fn step(context: &Context, args: &StepArgs) -> Result<StepReport> {
         prompts_per_batch: 1,
         max_steps: steps + 1,
         reuse_prefill: args.reuse_prefill,
+        gradient_checkpointing: args.gradient_checkpointing,
         trainable: Trainable::Lora(LoraConfig::default()),
         learning_rate: 1e-5,
         sampling: SamplingParams {
@@ -274,7 +278,10 @@ fn demands(costs: &Costs, args: &StepArgs) -> [Demand; 3] {
     [
         Demand { flops: rollout, bytes: streamed, streamed, computed: prefill },
         Demand::dense(group.score(costs).flops(), weights),
-        Demand::dense(group.update(costs, args.reuse_prefill, false).flops(), 2.0 * weights),
+        Demand::dense(
+            group.update(costs, args.reuse_prefill && !args.gradient_checkpointing, false).flops(),
+            2.0 * weights,
+        ),
     ]
 }
 
