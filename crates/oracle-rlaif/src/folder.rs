@@ -63,12 +63,12 @@ impl Folder {
             rlaif_model::attach_adapter(&mut model, path)?;
             model = model.merged();
         }
-        if tokenizer.vocab_size() > model.config.text.vocab_size {
+        if tokenizer.min_embeddings() > model.config.text.vocab_size {
             bail!(
                 "`{}`: the tokenizer knows {} tokens and the model only {}; the two do not belong \
                  together",
                 path.display(),
-                tokenizer.vocab_size(),
+                tokenizer.min_embeddings(),
                 model.config.text.vocab_size
             );
         }

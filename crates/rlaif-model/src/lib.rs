@@ -29,7 +29,7 @@ pub use adapter::{attach_adapter, save_adapter};
 pub use decoder::Decoder;
 pub use kv::{KvLayer, Positions, Prefix, Suffix, Turn};
 pub use layers::Linear;
-pub use load::{LoadError, init, load, save, standardise_visual_tokens};
+pub use load::{LoadError, init, load, load_resolved, save, standardise_visual_tokens};
 pub use lora::LoraConfig;
 pub use parameters::{Gradients, Parameters, Slot};
 pub use recompute::Recompute;

@@ -10,7 +10,8 @@ use rand_distr::{Distribution, StandardNormal};
 use rlaif_data::Pixels;
 
 use crate::hf::{
-    Architecture, ConfigError, ModelConfig, Weights, WeightsError, expected_tensors, write_weights,
+    Architecture, CheckpointError, ConfigError, ModelConfig, ResolveTower, WeightsError,
+    expected_tensors, open_checkpoint, write_weights,
 };
 use crate::parameters::{Parameters, Slot};
 use crate::vision::Vision;
@@ -25,6 +26,9 @@ pub enum LoadError {
     /// The weights.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// `config.json`, the weights, or a part that lies elsewhere.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// Another file of the folder.
     #[error("{what}: {source}")]
     Other {
@@ -42,8 +46,21 @@ pub enum LoadError {
 /// Fails on a configuration that is not supported, and with all missing, unknown and mis-shaped
 /// tensors at once.
 pub fn load(folder: impl AsRef<Path>, device: &Device) -> Result<Vlm, LoadError> {
-    let config = ModelConfig::open(&folder)?;
-    let weights = Weights::open(&folder)?;
+    load_resolved(folder, device, &|_| None)
+}
+
+/// [`load`], where `resolve` may know the folder of a vision tower that an original LLaVA
+/// checkpoint names and does not hold.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_resolved(
+    folder: impl AsRef<Path>,
+    device: &Device,
+    resolve: ResolveTower,
+) -> Result<Vlm, LoadError> {
+    let (config, weights) = open_checkpoint(folder, resolve)?;
     weights.check(&expected_tensors(&config))?;
     let mut model = Vlm::zeros(&config, device);
     model.stored_names = Arc::new(weights.stored_names());

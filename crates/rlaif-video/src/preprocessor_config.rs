@@ -14,6 +14,7 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use crate::{
+    original_llava,
     preprocess::{PreprocessError, Preprocessor, Size},
     resample::Filter,
 };
@@ -43,7 +44,8 @@ const PADDING: [&str; 2] = ["image_aspect_ratio", "do_pad"];
 
 impl Preprocessor {
     /// Reads the settings from a checkpoint folder: `preprocessor_config.json`, else the
-    /// `image_processor` of `processor_config.json`.
+    /// `image_processor` of `processor_config.json`, else what the original LLaVA code does on
+    /// the vision tower that `config.json` names.
     ///
     /// # Errors
     ///
@@ -58,6 +60,9 @@ impl Preprocessor {
             && let Some(Value::Object(inner)) = read(&path)?.remove("image_processor")
         {
             return Preprocessor::from_map(inner, &path);
+        }
+        if let Some(preprocessor) = original_llava::preprocessor(folder)? {
+            return Ok(preprocessor);
         }
         Err(PreprocessError::NoConfig { path: folder.to_owned() })
     }
@@ -183,7 +188,7 @@ impl Preprocessor {
     }
 }
 
-fn read(path: &Path) -> Result<Map<String, Value>, PreprocessError> {
+pub(crate) fn read(path: &Path) -> Result<Map<String, Value>, PreprocessError> {
     let text = fs::read_to_string(path)
         .map_err(|source| PreprocessError::Io { path: path.to_owned(), source })?;
     match serde_json::from_str(&text) {

@@ -74,14 +74,21 @@ pub(crate) fn read_text(path: &Path) -> Result<String, FileError> {
 
 /// Reads a text file of at most `limit` bytes.
 pub(crate) fn read_limited(path: &Path, limit: u64) -> Result<String, FileError> {
+    let text = String::from_utf8(read_bytes(path, limit)?)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"));
+    Ok(text.map_err(FileError::read(path))?)
+}
+
+/// Reads a file of at most `limit` bytes.
+pub(crate) fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     if regular_size(path)? > limit {
         return Err(FileError::TooLong { path: path.to_owned(), limit });
     }
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     File::open(path)
-        .and_then(|file| file.take(limit).read_to_string(&mut text))
+        .and_then(|file| file.take(limit).read_to_end(&mut bytes))
         .map_err(FileError::read(path))?;
-    Ok(text)
+    Ok(bytes)
 }
 
 /// Reads a JSON file.

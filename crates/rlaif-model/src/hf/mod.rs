@@ -31,6 +31,7 @@ mod config;
 mod fields;
 mod files;
 mod generation;
+mod llava_tower;
 mod peft;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -38,12 +39,13 @@ mod tokenizer;
 mod weights;
 
 pub use config::{
-    Activation, Architecture, AttentionBias, ConfigError, LlavaConfig, ModelConfig, TextConfig,
-    VideoPooling, VisionConfig, WeightFormat,
+    Activation, Architecture, AttentionBias, ConfigError, LlavaConfig, LlavaLayout, ModelConfig,
+    TextConfig, VideoPooling, VisionConfig, WeightFormat,
 };
 pub use fields::FieldError;
 pub use files::FileError;
 pub use generation::{GenerationConfig, GenerationError};
+pub use llava_tower::{CheckpointError, ResolveTower, open_checkpoint};
 pub use peft::{Adapter, AdapterConfig, AdapterError, write_adapter};
 pub use tokenizer::{ChatTokenizer, PromptTokens, Template, TokenizerError, VideoText};
 pub use weights::{

@@ -8,6 +8,7 @@
 mod clock;
 mod open;
 mod protect;
+mod sentencepiece;
 mod template;
 mod word_level;
 
@@ -139,6 +140,9 @@ pub struct ChatTokenizer {
     specials: Vec<String>,
     special_ids: BTreeSet<u32>,
     forbidden_ids: Vec<u32>,
+    /// Whether what follows the video is encoded as a text of its own, as the original LLaVA code
+    /// does: a tokenizer that puts a space before a text puts one there too.
+    split_at_video: bool,
     answer: AnswerFrame,
 }
 
@@ -299,19 +303,15 @@ impl ChatTokenizer {
         marks: &Marks,
         add_special_tokens: bool,
     ) -> Result<Vec<u32>, TokenizerError> {
-        let encode = |tokenizer: &Tokenizer, text: &str, add: bool| {
-            let encoding = tokenizer.encode_fast(text, add);
-            encoding.map(|e| e.get_ids().to_vec()).map_err(|error| encode_error(text, &error))
-        };
         if marks.is_empty() {
-            return encode(&self.tokenizer, text, add_special_tokens);
+            return self.encode_split(text, add_special_tokens);
         }
         let mut ids = Vec::new();
         for (index, piece) in marks.pieces(text).into_iter().enumerate() {
             match piece {
                 Piece::Text(text) => {
                     let add = add_special_tokens && index == 0;
-                    ids.extend(encode(&self.tokenizer, text, add)?);
+                    ids.extend(self.encode_split(text, add)?);
                 }
                 Piece::Literal(word) => {
                     let special = |id: &u32| self.forbids(*id) || self.eos_ids.contains(id);
@@ -332,6 +332,19 @@ impl ChatTokenizer {
                 }
             }
         }
+        Ok(ids)
+    }
+
+    /// Token ids of a text with its special tokens.
+    fn encode_split(&self, text: &str, add: bool) -> Result<Vec<u32>, TokenizerError> {
+        let Some((before, after)) =
+            text.split_once(&self.placeholder).filter(|_| self.split_at_video)
+        else {
+            return encode(&self.tokenizer, text, add);
+        };
+        let mut ids = encode(&self.tokenizer, before, add)?;
+        ids.push(self.image_token_id);
+        ids.extend(self.encode_split(after, false)?);
         Ok(ids)
     }
 
@@ -374,6 +387,15 @@ impl ChatTokenizer {
         &self.forbidden_ids
     }
 
+    /// Embeddings that a model needs for the tokens of texts: one more than the largest id, not
+    /// counting the placeholder, which may lie beyond them.
+    #[must_use]
+    pub fn min_embeddings(&self) -> usize {
+        let ids = self.tokenizer.get_vocab(true).into_values();
+        let largest = ids.filter(|id| *id != self.image_token_id).max();
+        largest.map_or(0, |id| id as usize + 1)
+    }
+
     /// One more than the largest token id: a model needs at least as many embeddings (a
     /// placeholder that only stands for visual tokens may lie beyond).
     #[must_use]
@@ -381,6 +403,11 @@ impl ChatTokenizer {
         let largest = self.tokenizer.get_vocab(true).into_values().max();
         largest.map_or(0, |id| id as usize + 1)
     }
+}
+
+fn encode(tokenizer: &Tokenizer, text: &str, add: bool) -> Result<Vec<u32>, TokenizerError> {
+    let encoding = tokenizer.encode_fast(text, add);
+    encoding.map(|e| e.get_ids().to_vec()).map_err(|error| encode_error(text, &error))
 }
 
 pub(super) fn encode_error(text: &str, error: &tokenizers::Error) -> TokenizerError {

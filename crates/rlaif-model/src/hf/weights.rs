@@ -127,6 +127,27 @@ impl Weights {
         Ok(Weights { dir: dir.to_owned(), files: sources, places })
     }
 
+    /// Takes tensors of another file set in: `place` gives the canonical name of one to be taken,
+    /// and the name to save it under where that is not the one it has.
+    pub(super) fn adopt(
+        &mut self,
+        other: Weights,
+        place: impl Fn(&str) -> Option<(String, Option<String>)>,
+    ) -> Result<(), WeightsError> {
+        let first = self.files.len();
+        for (name, Place { file, mut stored }) in other.places {
+            let Some((canonical, rename)) = place(&name) else { continue };
+            stored.name = rename.unwrap_or(stored.name);
+            if let Some(twin) = self.places.get(&canonical) {
+                let (path, first) = (other.files[file].path.clone(), twin.stored.name.clone());
+                return Err(WeightsError::Twice { path, first, second: stored.name });
+            }
+            self.places.insert(canonical, Place { file: first + file, stored });
+        }
+        self.files.extend(other.files);
+        Ok(())
+    }
+
     /// Canonical names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.places.keys().map(String::as_str)

@@ -4,5 +4,6 @@
 mod adapter;
 mod folder;
 mod memory;
+mod original;
 mod parity;
 mod support;

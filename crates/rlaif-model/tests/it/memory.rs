@@ -49,14 +49,14 @@ fn memory(key: &str) -> u64 {
     kib * 1024
 }
 
-/// What the child does: load, and print the growth of its peak and the model's size.
-fn child(folder: &Path) {
+/// What the child does: load. Growth of its peak and the model's size, in bytes.
+fn child(folder: &Path) -> (u64, usize) {
     let before = memory("VmRSS:");
     let model = load(folder, &Device::flex()).expect("the checkpoint loads");
     let peak = memory("VmHWM:") - before;
     let mut parameters = 0;
     model.read(|_, slot| parameters += slot.shape().iter().product::<usize>());
-    println!("peak {peak} model {}", parameters * 4);
+    (peak, parameters * 4)
 }
 
 /// Bound of the issue: the model's own size plus one shard.
@@ -64,7 +64,9 @@ fn child(folder: &Path) {
 #[cfg(target_os = "linux")]
 fn loading_takes_the_size_of_the_model_and_less_than_a_shard_more() {
     if let Some(folder) = std::env::var_os(CHILD) {
-        return child(Path::new(&folder));
+        let (peak, model) = child(Path::new(&folder));
+        println!("peak {peak} model {model}");
+        return;
     }
     let folder = tempfile::tempdir().unwrap();
     let config = config();

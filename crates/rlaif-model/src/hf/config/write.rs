@@ -61,6 +61,9 @@ fn write_fields(
     if baseline.is_some() || new.num_frames.is_some() {
         put!(document, new, baseline, "num_frames", num_frames);
     }
+    if new.is_flat() {
+        return text::write(&new.text, baseline.map(|b| &b.text), document);
+    }
     let mut map = take(document, "text_config");
     if baseline.is_none() {
         map.insert("model_type".into(), json!("llama"));

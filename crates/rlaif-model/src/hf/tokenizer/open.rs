@@ -7,13 +7,17 @@ use rlaif_data::{Message, Role};
 use serde_json::{Map, Value};
 use tokenizers::{AddedToken, Tokenizer};
 
-use crate::hf::files::{read_json, read_text};
+use crate::hf::config::is_original_llava;
+use crate::hf::files::{read_bytes, read_json, read_text};
 use crate::hf::generation::GenerationConfig;
+use crate::hf::tokenizer::sentencepiece::{MAX_MODEL, convert};
 use crate::hf::tokenizer::template::{ChatTemplate, Template};
 use crate::hf::tokenizer::{AnswerFrame, ChatTokenizer, TokenizerError, encode_error};
 
 impl ChatTokenizer {
-    /// Opens `tokenizer.json` and its companions in `dir`, with the checkpoint's own template.
+    /// Opens `tokenizer.json` (else `tokenizer.model`) and its companions in `dir`, with the
+    /// checkpoint's own template. A checkpoint in the original LLaVA layout brings none: its code
+    /// has `vicuna_v1`.
     ///
     /// # Errors
     ///
@@ -21,8 +25,11 @@ impl ChatTokenizer {
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, TokenizerError> {
         let dir = dir.as_ref();
         let config = read_config(dir)?;
-        let source = find_template(dir, &config)?
-            .ok_or_else(|| TokenizerError::NoTemplate { dir: dir.to_owned() })?;
+        let source = match find_template(dir, &config)? {
+            Some(source) => source,
+            None if is_original(dir)? => Template::VicunaV1.source().to_owned(),
+            None => return Err(TokenizerError::NoTemplate { dir: dir.to_owned() }),
+        };
         Self::from_dir(dir, config, &source)
     }
 
@@ -43,15 +50,23 @@ impl ChatTokenizer {
 
     fn from_dir(
         dir: &Path,
-        config: Map<String, Value>,
+        mut config: Map<String, Value>,
         source: &str,
     ) -> Result<Self, TokenizerError> {
-        let path = dir.join("tokenizer.json");
-        if !path.exists() && dir.join("tokenizer.model").exists() {
-            let problem = "missing; there is only tokenizer.model: open it once with transformers' \
-                           AutoTokenizer and save it, which writes tokenizer.json";
-            return Err(TokenizerError::Broken { path, problem: problem.to_owned() });
-        }
+        let mut path = dir.join("tokenizer.json");
+        let model = dir.join("tokenizer.model");
+        let json = if !path.exists() && model.exists() {
+            path = model;
+            let bytes = read_bytes(&path, MAX_MODEL)?;
+            let (json, names) = convert(&bytes, &config)
+                .map_err(|problem| TokenizerError::Broken { path: path.clone(), problem })?;
+            for (key, name) in names {
+                config.entry(key).or_insert(name);
+            }
+            json
+        } else {
+            read_text(&path)?
+        };
         let generation = GenerationConfig::open(dir).map_err(|error| TokenizerError::Broken {
             path: dir.join("generation_config.json"),
             problem: error.to_string(),
@@ -66,12 +81,13 @@ impl ChatTokenizer {
             }
             _ => None,
         };
-        Self::build(read_text(&path)?, config, source, &generation.eos_token_ids, image_id).map_err(
-            |error| match error {
+        let mut chat = Self::build(json, config, source, &generation.eos_token_ids, image_id)
+            .map_err(|error| match error {
                 TokenizerError::Encode { problem, .. } => TokenizerError::Broken { path, problem },
                 other => other,
-            },
-        )
+            })?;
+        chat.split_at_video = is_original(dir)?;
+        Ok(chat)
     }
 
     /// Puts the parts together; `image_id` is the model's placeholder token where it names one.
@@ -145,6 +161,7 @@ impl ChatTokenizer {
             specials,
             special_ids,
             forbidden_ids,
+            split_at_video: false,
             answer: AnswerFrame { eos, ..AnswerFrame::default() },
         };
         chat.answer = chat.find_answer_frame();
@@ -174,6 +191,12 @@ impl ChatTokenizer {
             None => AnswerFrame { eos, ..plain },
         }
     }
+}
+
+/// Whether the model in `dir` has the original LLaVA layout.
+fn is_original(dir: &Path) -> Result<bool, TokenizerError> {
+    let path = dir.join("config.json");
+    Ok(path.is_file() && is_original_llava(&read_json(&path)?))
 }
 
 /// `tokenizer_config.json`, completed from `special_tokens_map.json` of older releases.
