@@ -76,7 +76,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String, FileError> {
 pub(crate) fn read_limited(path: &Path, limit: u64) -> Result<String, FileError> {
     let text = String::from_utf8(read_bytes(path, limit)?)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"));
-    Ok(text.map_err(FileError::read(path))?)
+    text.map_err(FileError::read(path))
 }
 
 /// Reads a file of at most `limit` bytes.

@@ -9,6 +9,7 @@ mod clock;
 mod open;
 mod protect;
 mod sentencepiece;
+mod split;
 mod template;
 mod word_level;
 
@@ -22,6 +23,7 @@ use tokenizers::Tokenizer;
 
 use crate::hf::files::{FileError, write_atomic, write_json};
 use protect::{Marks, Piece, protect};
+use split::encode;
 use template::ChatTemplate;
 pub use template::Template;
 
@@ -335,19 +337,6 @@ impl ChatTokenizer {
         Ok(ids)
     }
 
-    /// Token ids of a text with its special tokens.
-    fn encode_split(&self, text: &str, add: bool) -> Result<Vec<u32>, TokenizerError> {
-        let Some((before, after)) =
-            text.split_once(&self.placeholder).filter(|_| self.split_at_video)
-        else {
-            return encode(&self.tokenizer, text, add);
-        };
-        let mut ids = encode(&self.tokenizer, before, add)?;
-        ids.push(self.image_token_id);
-        ids.extend(self.encode_split(after, false)?);
-        Ok(ids)
-    }
-
     fn forbids(&self, id: u32) -> bool {
         self.special_ids.contains(&id)
     }
@@ -403,11 +392,6 @@ impl ChatTokenizer {
         let largest = self.tokenizer.get_vocab(true).into_values().max();
         largest.map_or(0, |id| id as usize + 1)
     }
-}
-
-fn encode(tokenizer: &Tokenizer, text: &str, add: bool) -> Result<Vec<u32>, TokenizerError> {
-    let encoding = tokenizer.encode_fast(text, add);
-    encoding.map(|e| e.get_ids().to_vec()).map_err(|error| encode_error(text, &error))
 }
 
 pub(super) fn encode_error(text: &str, error: &tokenizers::Error) -> TokenizerError {

@@ -29,16 +29,35 @@ struct Piece {
     kind: u64,
 }
 
-/// What of a `ModelProto` matters here, with the defaults of the format.
-#[derive(Debug)]
+/// What of a `ModelProto` matters here.
+#[derive(Debug, Default)]
 struct Model {
     pieces: Vec<Piece>,
-    bpe: bool,
+    /// `model_type`: 1 is Unigram, 2 BPE.
+    algorithm: u64,
     byte_fallback: bool,
-    charsmap: bool,
+    normalizer: Normalizer,
+}
+
+#[derive(Debug)]
+struct Normalizer {
+    /// Bytes of the rules for characters.
+    charsmap: usize,
     dummy_prefix: bool,
     remove_extra_whitespaces: bool,
     escape_whitespaces: bool,
+}
+
+impl Default for Normalizer {
+    /// The format's defaults.
+    fn default() -> Self {
+        Normalizer {
+            charsmap: 0,
+            dummy_prefix: true,
+            remove_extra_whitespaces: true,
+            escape_whitespaces: true,
+        }
+    }
 }
 
 /// `tokenizer.json` and the names of the special tokens (`bos_token`, ...) for a
@@ -52,12 +71,13 @@ pub(super) fn convert(
     config: &Map<String, Value>,
 ) -> Result<(String, Map<String, Value>), String> {
     let model = parse(bytes)?;
+    let spaces = &model.normalizer;
     for (fits, what) in [
-        (model.bpe, "BPE"),
+        (model.algorithm == 2, "BPE"),
         (model.byte_fallback, "byte fallback"),
-        (!model.charsmap, "no normalisation of characters"),
-        (model.dummy_prefix && model.escape_whitespaces, "a space put before the text"),
-        (!model.remove_extra_whitespaces, "spaces kept as they are"),
+        (spaces.charsmap == 0, "no normalisation of characters"),
+        (spaces.dummy_prefix && spaces.escape_whitespaces, "a space put before the text"),
+        (!spaces.remove_extra_whitespaces, "spaces kept as they are"),
     ] {
         if !fits {
             return Err(format!(
@@ -176,34 +196,27 @@ fn merges(pieces: &[Piece]) -> Vec<[&str; 2]> {
 }
 
 fn parse(bytes: &[u8]) -> Result<Model, String> {
-    let mut model = Model {
-        pieces: Vec::new(),
-        bpe: false,
-        byte_fallback: false,
-        charsmap: false,
-        dummy_prefix: true,
-        remove_extra_whitespaces: true,
-        escape_whitespaces: true,
-    };
+    let mut model = Model::default();
     for field in Message(bytes) {
         match field? {
             (1, Field::Bytes(piece)) => model.pieces.push(parse_piece(piece)?),
             (2, Field::Bytes(trainer)) => {
                 for field in Message(trainer) {
                     match field? {
-                        (3, Field::Number(kind)) => model.bpe = kind == 2,
+                        (3, Field::Number(kind)) => model.algorithm = kind,
                         (35, Field::Number(flag)) => model.byte_fallback = flag != 0,
                         _ => {}
                     }
                 }
             }
             (3, Field::Bytes(normalizer)) => {
+                let spaces = &mut model.normalizer;
                 for field in Message(normalizer) {
                     match field? {
-                        (2, Field::Bytes(charsmap)) => model.charsmap = !charsmap.is_empty(),
-                        (3, Field::Number(flag)) => model.dummy_prefix = flag != 0,
-                        (4, Field::Number(flag)) => model.remove_extra_whitespaces = flag != 0,
-                        (5, Field::Number(flag)) => model.escape_whitespaces = flag != 0,
+                        (2, Field::Bytes(charsmap)) => spaces.charsmap = charsmap.len(),
+                        (3, Field::Number(flag)) => spaces.dummy_prefix = flag != 0,
+                        (4, Field::Number(flag)) => spaces.remove_extra_whitespaces = flag != 0,
+                        (5, Field::Number(flag)) => spaces.escape_whitespaces = flag != 0,
                         _ => {}
                     }
                 }

@@ -7,6 +7,7 @@
 //! cannot grow in memory.
 
 mod pickle;
+mod value;
 mod zip;
 
 use std::io::{Read, Seek, SeekFrom};
@@ -15,7 +16,7 @@ use safetensors::tensor::Dtype;
 
 use crate::hf::weights::error::Fault;
 use crate::hf::weights::read::Stored;
-use pickle::View;
+use value::View;
 use zip::{Archive, Entry};
 
 /// Longest pickle read: a state dict has some 200 bytes per tensor.
