@@ -63,15 +63,7 @@ impl Folder {
             rlaif_model::attach_adapter(&mut model, path)?;
             model = model.merged();
         }
-        if tokenizer.min_embeddings() > model.config.text.vocab_size {
-            bail!(
-                "`{}`: the tokenizer knows {} tokens and the model only {}; the two do not belong \
-                 together",
-                path.display(),
-                tokenizer.min_embeddings(),
-                model.config.text.vocab_size
-            );
-        }
+        tokenizer.check(path, &model.config)?;
         Ok(Folder {
             model,
             tokenizer: Arc::new(tokenizer),

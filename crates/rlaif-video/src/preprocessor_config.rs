@@ -24,6 +24,9 @@ pub const CONFIG_FILE: &str = "preprocessor_config.json";
 /// Where `transformers` 5 saves the settings of a whole processor.
 const PROCESSOR_FILE: &str = "processor_config.json";
 
+/// Longest file read.
+const MAX_BYTES: u64 = 1 << 20;
+
 const FAMILY: [&str; 3] = ["CLIPImageProcessor", "CLIPFeatureExtractor", "LlavaImageProcessor"];
 /// Keys that [`Preprocessor`]'s fields stand for.
 const KNOWN: [&str; 11] = [
@@ -189,8 +192,14 @@ impl Preprocessor {
 }
 
 pub(crate) fn read(path: &Path) -> Result<Map<String, Value>, PreprocessError> {
-    let text = fs::read_to_string(path)
-        .map_err(|source| PreprocessError::Io { path: path.to_owned(), source })?;
+    let io = |source| PreprocessError::Io { path: path.to_owned(), source };
+    // A pipe or a device would never end, and settings never fill more than a few lines.
+    let metadata = fs::metadata(path).map_err(io)?;
+    if !metadata.is_file() || metadata.len() > MAX_BYTES {
+        let problem = format!("not a file of at most {MAX_BYTES} bytes");
+        return Err(io(std::io::Error::other(problem)));
+    }
+    let text = fs::read_to_string(path).map_err(io)?;
     match serde_json::from_str(&text) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(_) => Err(PreprocessError::NotJson { path: path.to_owned(), source: None }),

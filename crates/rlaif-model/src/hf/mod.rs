@@ -30,6 +30,8 @@
 mod config;
 mod fields;
 mod files;
+#[doc(hidden)]
+pub mod fuzzing;
 mod generation;
 mod llava_tower;
 mod peft;

@@ -8,9 +8,10 @@
 mod clock;
 mod open;
 mod protect;
-mod sentencepiece;
+pub(in crate::hf) mod sentencepiece;
 mod split;
 mod template;
+mod vocabulary;
 mod word_level;
 
 use std::collections::BTreeSet;
@@ -75,6 +76,19 @@ pub enum TokenizerError {
         token: String,
         /// How often it came out.
         found: usize,
+    },
+    /// The tokenizer is another model's.
+    #[error(
+        "{}: the tokenizer knows {tokens} tokens and the model of config.json only {embeddings}; \
+         the two do not belong together", dir.display()
+    )]
+    Vocabulary {
+        /// The folder.
+        dir: PathBuf,
+        /// Embeddings that the tokenizer's ids need.
+        tokens: usize,
+        /// Embeddings that the model has.
+        embeddings: usize,
     },
     /// A text could not be encoded.
     #[error("cannot encode {text:?}: {problem}")]
@@ -374,23 +388,6 @@ impl ChatTokenizer {
     #[must_use]
     pub fn forbidden_ids(&self) -> &[u32] {
         &self.forbidden_ids
-    }
-
-    /// Embeddings that a model needs for the tokens of texts: one more than the largest id, not
-    /// counting the placeholder, which may lie beyond them.
-    #[must_use]
-    pub fn min_embeddings(&self) -> usize {
-        let ids = self.tokenizer.get_vocab(true).into_values();
-        let largest = ids.filter(|id| *id != self.image_token_id).max();
-        largest.map_or(0, |id| id as usize + 1)
-    }
-
-    /// One more than the largest token id: a model needs at least as many embeddings (a
-    /// placeholder that only stands for visual tokens may lie beyond).
-    #[must_use]
-    pub fn vocab_size(&self) -> usize {
-        let largest = self.tokenizer.get_vocab(true).into_values().max();
-        largest.map_or(0, |id| id as usize + 1)
     }
 }
 

@@ -2,6 +2,7 @@
 //! `torch.save`.
 
 mod error;
+pub(in crate::hf) mod fuzzing;
 mod header;
 mod index;
 mod names;

@@ -66,7 +66,7 @@ impl Default for Normalizer {
 ///
 /// With `legacy`, which is not the default, a space is put before what follows a special token
 /// too, and not only at the beginning.
-pub(super) fn convert(
+pub(in crate::hf) fn convert(
     bytes: &[u8],
     config: &Map<String, Value>,
 ) -> Result<(String, Map<String, Value>), String> {
