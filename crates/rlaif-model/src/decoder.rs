@@ -40,10 +40,8 @@ impl Decoder {
             kv: config.num_key_value_heads,
             dim: config.head_dim,
         };
-        let linear = |outputs: usize, inputs: usize, bias: bool| Linear {
-            weight: Tensor::zeros([outputs, inputs], device),
-            bias: bias.then(|| Tensor::zeros([outputs], device)),
-            lora: None,
+        let linear = |outputs: usize, inputs: usize, bias: bool| {
+            Linear::zeros(outputs, inputs, bias, device)
         };
         let norm = || RmsNorm { weight: Tensor::ones([hidden], device), eps: config.rms_norm_eps };
         let mlp_bias = config.mlp_bias;

@@ -11,7 +11,7 @@ use rlaif_data::Pixels;
 
 use crate::hf::{
     Architecture, CheckpointError, ConfigError, ModelConfig, ResolveTower, WeightsError,
-    expected_tensors, open_checkpoint, write_weights,
+    expected_tensors, open_checkpoint, stored_name, write_weights,
 };
 use crate::parameters::{Parameters, Slot};
 use crate::vision::Vision;
@@ -96,7 +96,8 @@ pub fn save(model: &Vlm, folder: impl AsRef<Path>) -> Result<(), LoadError> {
         let tensor = tensors.remove(&name)?;
         let values: Vec<f32> = tensor.into_data().iter::<f32>().collect();
         let stored = model.stored_names.get(&name).cloned();
-        Some((stored.unwrap_or(name), shape, values))
+        let stored = stored.unwrap_or_else(|| stored_name(&model.config.arch, &name));
+        Some((stored, shape, values))
     });
     write_weights(&folder, model.config.dtype, named)?;
     Ok(())
@@ -110,6 +111,7 @@ pub fn init(config: &ModelConfig, seed: u64, device: &Device) -> Vlm {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let tower_depth = match &config.arch {
         Architecture::Llava(arch) => arch.vision.num_hidden_layers,
+        Architecture::SmolVlm(arch) => arch.vision.num_hidden_layers,
     };
     let depth = |name: &str| {
         if name.starts_with("vision_tower") { tower_depth } else { config.text.num_hidden_layers }
@@ -161,8 +163,9 @@ pub fn standardise_visual_tokens(model: &mut Vlm, clips: &[Pixels]) {
     let squares = (tokens - centre.clone()).powf_scalar(2.0).mean();
     let spread = f64::from(squares.into_scalar::<f32>()).sqrt();
     if spread > 0.0 {
-        let Vision::Llava(vision) = &mut model.vision;
-        vision.projector.standardise(centre.reshape([hidden]), VISUAL_SPREAD / spread);
+        if let Vision::Llava(vision) = &mut model.vision {
+            vision.projector.standardise(centre.reshape([hidden]), VISUAL_SPREAD / spread);
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use rlaif_data::{Pixels, VideoMetadata};
 
 use crate::LoraConfig;
 use crate::decoder::Decoder;
+use crate::hf::smolvlm_text;
 use crate::hf::{Architecture, ModelConfig, PromptTokens, VideoPooling, VideoText};
 use crate::kv::Positions;
 use crate::parameters::{Parameters, Slot, join};
@@ -73,9 +74,13 @@ impl Vlm {
 
     /// What a clip becomes in the text of a prompt.
     #[must_use]
-    pub fn video_text(&self, grid: Grid, _video: &VideoMetadata) -> VideoText {
+    pub fn video_text(&self, grid: Grid, video: &VideoMetadata) -> VideoText {
         match &self.config.arch {
             Architecture::Llava(_) => VideoText::Repeated(self.n_visual_tokens(grid)),
+            Architecture::SmolVlm(_) => {
+                let each = self.n_visual_tokens(Grid { t: 1, ..grid });
+                VideoText::Text(smolvlm_text(video, each))
+            }
         }
     }
 
@@ -88,15 +93,15 @@ impl Vlm {
         _video: &VideoMetadata,
     ) -> Option<Positions> {
         match &self.config.arch {
-            Architecture::Llava(_) => None,
+            Architecture::Llava(_) | Architecture::SmolVlm(_) => None,
         }
     }
 
     /// Sets how a LLaVA's frames become visual tokens; other models keep their own way.
     pub fn set_video_pooling(&mut self, pooling: VideoPooling) {
         self.config.set_video_pooling(pooling);
-        match &mut self.vision {
-            Vision::Llava(vision) => vision.config.video_pooling = pooling,
+        if let Vision::Llava(vision) = &mut self.vision {
+            vision.config.video_pooling = pooling;
         }
     }
 

@@ -1,4 +1,4 @@
-//! Pillow's resampling of 8-bit images, bit for bit.
+//! Pillow's and torchvision's resampling of 8-bit images, bit for bit.
 //!
 //! ```text
 //! out(x) = clip8( ( 2^21 + Σ_i in(i) round(2^22 w_i) ) >> 22 ),   w_i = f((i - c + 1/2) / s) / Σ f
@@ -7,9 +7,13 @@
 //! with `c` the centre of the output pixel in input coordinates and `s = max(1, in / out)`, so
 //! that the filter widens when shrinking (antialiasing). Rows first, then columns, with 8-bit
 //! values between the passes. Source: Pillow, `src/libImaging/Resample.c` (`precompute_coeffs`,
-//! `normalize_coeffs_8bpc`) and, for nearest, `Geometry.c` (`ImagingScaleAffine`). torchvision's
-//! antialiased resize of 8-bit tensors differs from Pillow's by one level in about one value in
-//! two hundred, rarely by two.
+//! `normalize_coeffs_8bpc`) and, for nearest, `Geometry.c` (`ImagingScaleAffine`).
+//!
+//! torchvision's antialiased resize of 8-bit tensors on processors with AVX2 is the same but for
+//! the weights: 16 bits wide, with as many bits of fraction `b <= 21` as the largest weight leaves
+//! (PyTorch, `aten/src/ATen/native/cpu/UpSampleKernel.cpp`,
+//! `_compute_index_ranges_int16_weights`). It differs from Pillow's by one level in about one value
+//! in two hundred, rarely by two. Elsewhere torchvision resizes in f32, which may differ by a level.
 
 use rlaif_data::Frame;
 use serde::{Deserialize, Serialize};
@@ -113,16 +117,61 @@ impl Filter {
     }
 }
 
-/// Fraction bits of the fixed-point weights: 32 less 8 for the pixel and 2 for overshoot.
-const PRECISION_BITS: u32 = 22;
-
-/// Where an output pixel's weights start, and the weights.
-struct Taps {
-    first: usize,
-    weights: Vec<i32>,
+/// Whose fixed-point weights.
+#[derive(Clone, Copy)]
+enum Weights {
+    /// 32 bits, of which [`PRECISION_BITS`] are fraction.
+    Pillow,
+    /// 16 bits.
+    Torch,
 }
 
-fn taps(input: usize, output: usize, filter: Filter) -> Vec<Taps> {
+/// Fraction bits of Pillow's weights: 32 less 8 for the pixel and 2 for overshoot.
+const PRECISION_BITS: u32 = 22;
+
+impl Weights {
+    /// Fraction bits, where `largest` is the largest weight.
+    fn bits(self, largest: f64) -> u32 {
+        let fits = |bits: &u32| largest * f64::from(1_u32 << bits) + 0.5 < 32_768.0;
+        match self {
+            Weights::Pillow => PRECISION_BITS,
+            Weights::Torch => (1..PRECISION_BITS).take_while(fits).last().unwrap_or(0),
+        }
+    }
+}
+
+/// Where an output pixel's weights start, and the weights.
+struct Taps<W> {
+    first: usize,
+    weights: Vec<W>,
+}
+
+/// The weights along one side.
+struct Axis {
+    /// Fraction bits of the weights.
+    bits: u32,
+    taps: Vec<Taps<i32>>,
+}
+
+impl Axis {
+    fn new(input: usize, output: usize, filter: Filter, weights: Weights) -> Axis {
+        let exact = taps(input, output, filter);
+        let all = exact.iter().flat_map(|taps| &taps.weights);
+        let bits = weights.bits(all.fold(0.0, |largest, weight| largest.max(*weight)));
+        let taps = exact.into_iter().map(|Taps { first, weights }| Taps {
+            first,
+            weights: weights.into_iter().map(|weight| fixed(weight, bits)).collect(),
+        });
+        Axis { bits, taps: taps.collect() }
+    }
+
+    /// Half a level, so that the shift that ends a sum rounds.
+    fn half(&self) -> i32 {
+        (1 << self.bits) >> 1
+    }
+}
+
+fn taps(input: usize, output: usize, filter: Filter) -> Vec<Taps<f64>> {
     let scale = input as f64 / output as f64;
     let filter_scale = scale.max(1.0);
     let support = filter.support() * filter_scale;
@@ -137,20 +186,20 @@ fn taps(input: usize, output: usize, filter: Filter) -> Vec<Taps> {
                 .collect();
             let total: f64 = weights.iter().sum();
             let weights = weights.into_iter().map(|w| if total == 0.0 { w } else { w / total });
-            Taps { first, weights: weights.map(fixed).collect() }
+            Taps { first, weights: weights.collect() }
         })
         .collect()
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "weights are near [-1, 1], times 2^22")]
-fn fixed(weight: f64) -> i32 {
-    let scaled = weight * f64::from(1_u32 << PRECISION_BITS);
+#[expect(clippy::cast_possible_truncation, reason = "weights are near [-1, 1], times 2^22 at most")]
+fn fixed(weight: f64, bits: u32) -> i32 {
+    let scaled = weight * f64::from(1_u32 << bits);
     (if weight < 0.0 { scaled - 0.5 } else { scaled + 0.5 }) as i32
 }
 
 #[expect(clippy::cast_sign_loss, reason = "the value was clamped to a byte's range")]
-fn clip8(sum: i32) -> u8 {
-    (sum >> PRECISION_BITS).clamp(0, 255) as u8
+fn clip8(sum: i32, bits: u32) -> u8 {
+    (sum >> bits).clamp(0, 255) as u8
 }
 
 /// Resizes a frame as `PIL.Image.resize((width, height), filter)` does. A frame of that size
@@ -160,6 +209,19 @@ fn clip8(sum: i32) -> u8 {
 /// does not yields a black one of the new size.
 #[must_use]
 pub fn resize(frame: &Frame, width: u32, height: u32, filter: Filter) -> Frame {
+    resize_with(frame, width, height, filter, Weights::Pillow)
+}
+
+/// Resizes a frame as `torchvision.transforms.v2.functional.resize` does a tensor of bytes with
+/// `antialias=True`, which it knows for bilinear, bicubic and Lanczos; nearest is Pillow's.
+///
+/// As [`resize`] otherwise.
+#[must_use]
+pub fn resize_as_torch(frame: &Frame, width: u32, height: u32, filter: Filter) -> Frame {
+    resize_with(frame, width, height, filter, Weights::Torch)
+}
+
+fn resize_with(frame: &Frame, width: u32, height: u32, filter: Filter, weights: Weights) -> Frame {
     if (frame.width, frame.height) == (width, height) {
         return frame.clone();
     }
@@ -174,7 +236,7 @@ pub fn resize(frame: &Frame, width: u32, height: u32, filter: Filter) -> Frame {
     let rows = if new_width == old_width {
         frame.rgb.clone()
     } else {
-        let columns = taps(old_width, new_width, filter);
+        let columns = Axis::new(old_width, new_width, filter, weights);
         let mut rows = vec![0; new_width * old_height * 3];
         let old_rows = frame.rgb.chunks_exact(old_width * 3);
         for (old, new) in old_rows.zip(rows.chunks_exact_mut(new_width * 3)) {
@@ -185,16 +247,15 @@ pub fn resize(frame: &Frame, width: u32, height: u32, filter: Filter) -> Frame {
     let rgb = if new_height == old_height {
         rows
     } else {
-        resample_columns(&rows, new_width * 3, &taps(old_height, new_height, filter))
+        let axis = Axis::new(old_height, new_height, filter, weights);
+        resample_columns(&rows, new_width * 3, &axis)
     };
     Frame { width, height, rgb }
 }
 
-const HALF: i32 = 1 << (PRECISION_BITS - 1);
-
-fn resample_row(old: &[u8], new: &mut [u8], columns: &[Taps]) {
-    for (pixel, taps) in new.chunks_exact_mut(3).zip(columns) {
-        let mut sum = [HALF; 3];
+fn resample_row(old: &[u8], new: &mut [u8], columns: &Axis) {
+    for (pixel, taps) in new.chunks_exact_mut(3).zip(&columns.taps) {
+        let mut sum = [columns.half(); 3];
         let inputs = old[taps.first * 3..].chunks_exact(3);
         for (input, weight) in inputs.zip(&taps.weights) {
             for (sum, value) in sum.iter_mut().zip(input) {
@@ -202,16 +263,16 @@ fn resample_row(old: &[u8], new: &mut [u8], columns: &[Taps]) {
             }
         }
         for (value, sum) in pixel.iter_mut().zip(sum) {
-            *value = clip8(sum);
+            *value = clip8(sum, columns.bits);
         }
     }
 }
 
-fn resample_columns(rows: &[u8], row_bytes: usize, taps: &[Taps]) -> Vec<u8> {
-    let mut out = vec![0; row_bytes * taps.len()];
-    let mut sums = vec![HALF; row_bytes];
-    for (new, taps) in out.chunks_exact_mut(row_bytes).zip(taps) {
-        sums.fill(HALF);
+fn resample_columns(rows: &[u8], row_bytes: usize, axis: &Axis) -> Vec<u8> {
+    let mut out = vec![0; row_bytes * axis.taps.len()];
+    let mut sums = vec![0; row_bytes];
+    for (new, taps) in out.chunks_exact_mut(row_bytes).zip(&axis.taps) {
+        sums.fill(axis.half());
         let inputs = rows[taps.first * row_bytes..].chunks_exact(row_bytes);
         for (input, weight) in inputs.zip(&taps.weights) {
             for (sum, value) in sums.iter_mut().zip(input) {
@@ -219,7 +280,7 @@ fn resample_columns(rows: &[u8], row_bytes: usize, taps: &[Taps]) -> Vec<u8> {
             }
         }
         for (value, sum) in new.iter_mut().zip(&sums) {
-            *value = clip8(*sum);
+            *value = clip8(*sum, axis.bits);
         }
     }
     out
@@ -288,6 +349,17 @@ mod tests {
                 assert_eq!(out.rgb.len(), (width * height * 3) as usize);
             }
         }
+    }
+
+    /// Halving by the box filter has weights of a half: 2^15 is one more than 16 bits hold, so 15
+    /// bits of fraction are left. Copying one pixel has a weight of 1: 14 bits.
+    #[test]
+    fn torch_leaves_room_for_the_largest_weight() {
+        assert_eq!(Axis::new(4, 2, Filter::Box, Weights::Torch).bits, 15);
+        assert_eq!(Axis::new(1, 3, Filter::Bilinear, Weights::Torch).bits, 14);
+        assert_eq!(Axis::new(4, 2, Filter::Box, Weights::Pillow).bits, 22);
+        let out = resize_as_torch(&gray(2, 1, &[0, 100]), 4, 1, Filter::Bilinear);
+        assert_eq!(out, gray(4, 1, &[0, 25, 75, 100]));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! ```text
 //! uniform: i_k = trunc(k (n - 1) / (F - 1)),  k = 0 .. F-1      (i_0 = 0 where F = 1)
 //! fps:     i_k = floor(k r / f),              k = 0 .. K-1      K = ceil(n f / r)
+//! smolvlm: i_k = trunc(a + k (b - a) / (K - 1)), without repeats, K = min(F, round(f n / r))
 //! ```
 //!
 //! with `n` frames in the video, `F` frames wanted, `r` the video's own average rate and `f` the
@@ -17,6 +18,10 @@
 //! number of frames and they are spread by the uniform rule. Both rules count frames; on a video
 //! of variable frame rate they are even in frames, not in time (the timestamps of the clip stay
 //! true).
+//!
+//! The SmolVLM rule is that of `transformers`' `SmolVLMVideoProcessor.sample_frames`: `a .. b` is the
+//! whole video, or what is left of it without its first and last second where it lasts more than
+//! `F f + 2` seconds (seconds compared with frames times a rate, as there).
 
 use rlaif_data::VideoMetadata;
 use serde::{Deserialize, Serialize};
@@ -48,6 +53,14 @@ pub enum Sampling {
         #[serde(default = "default_min_frames")]
         min_frames: usize,
     },
+    /// SmolVLM2's rule: a fixed rate up to a number of frames, then evenly spread.
+    #[serde(rename = "smolvlm")]
+    SmolVlm {
+        /// Frames a second, above 0. The checkpoints have 1.
+        fps: f64,
+        /// Most frames taken, from 1 to [`FRAMES_LIMIT`]. The checkpoints have 64.
+        max_frames: usize,
+    },
 }
 
 fn default_max_frames() -> usize {
@@ -77,10 +90,14 @@ impl Sampling {
             Sampling::Uniform { frames } if !(1..=FRAMES_LIMIT).contains(&frames) => {
                 fail(format!("`frames` must be in 1..={FRAMES_LIMIT}, got {frames}"))
             }
-            Sampling::Fps { fps, .. } if !(fps.is_finite() && fps > 0.0) => {
+            Sampling::Fps { fps, .. } | Sampling::SmolVlm { fps, .. }
+                if !(fps.is_finite() && fps > 0.0) =>
+            {
                 fail(format!("`fps` must be above 0, got {fps}"))
             }
-            Sampling::Fps { max_frames, .. } if !(1..=FRAMES_LIMIT).contains(&max_frames) => {
+            Sampling::Fps { max_frames, .. } | Sampling::SmolVlm { max_frames, .. }
+                if !(1..=FRAMES_LIMIT).contains(&max_frames) =>
+            {
                 fail(format!("`max_frames` must be in 1..={FRAMES_LIMIT}, got {max_frames}"))
             }
             Sampling::Fps { min_frames, max_frames, .. }
@@ -103,15 +120,18 @@ impl Sampling {
     /// `native_fps` that is not above 0 where the rate matters.
     pub fn indices(&self, n: usize, native_fps: f64) -> Result<Vec<usize>, VideoError> {
         self.validate()?;
+        let by_rate = !matches!(self, Sampling::Uniform { .. });
+        if by_rate && !(native_fps.is_finite() && native_fps > 0.0) {
+            return Err(VideoError::Sampling(format!(
+                "the video's own frame rate must be above 0 for sampling by `fps`, got {native_fps}"
+            )));
+        }
         match *self {
             Sampling::Uniform { frames } => Ok(uniform_indices(n, frames)),
+            Sampling::SmolVlm { fps, max_frames } => {
+                Ok(smolvlm_indices(n, native_fps, fps, max_frames))
+            }
             Sampling::Fps { fps, max_frames, min_frames } => {
-                if !(native_fps.is_finite() && native_fps > 0.0) {
-                    return Err(VideoError::Sampling(format!(
-                        "the video's own frame rate must be above 0 for sampling by `fps`, got \
-                         {native_fps}"
-                    )));
-                }
                 let wanted = count((n as f64 * fps / native_fps - ROUNDING).ceil()).max(1);
                 let frames = wanted.clamp(min_frames, max_frames);
                 if frames != wanted || n == 0 {
@@ -145,14 +165,42 @@ pub fn uniform_indices(n: usize, frames: usize) -> Vec<usize> {
     if n == 0 || frames == 0 {
         return Vec::new();
     }
-    let last = n - 1;
+    linspace(0, n - 1, frames)
+}
+
+/// numpy's `linspace(first, last, frames, dtype=int)` for `frames >= 1`.
+fn linspace(first: usize, last: usize, frames: usize) -> Vec<usize> {
     if frames == 1 {
-        return vec![0];
+        return vec![first];
     }
-    // numpy: step = stop / div, then arange * step, and the end point set exactly.
-    let step = last as f64 / (frames - 1) as f64;
-    let mut indices: Vec<usize> = (0..frames).map(|k| count(k as f64 * step).min(last)).collect();
+    // numpy: step = (stop - start) / div, then arange * step + start, the end point set exactly.
+    let step = (last - first) as f64 / (frames - 1) as f64;
+    let at = |k: usize| count(k as f64 * step + first as f64).min(last);
+    let mut indices: Vec<usize> = (0..frames).map(at).collect();
     indices[frames - 1] = last;
+    indices
+}
+
+/// Seconds that SmolVLM's rule leaves out at either end of a long video.
+const SKIP_SECONDS: f64 = 1.0;
+
+/// See the [module](self); empty where `n` is 0.
+fn smolvlm_indices(n: usize, native_fps: f64, fps: f64, max_frames: usize) -> Vec<usize> {
+    if n == 0 {
+        return Vec::new();
+    }
+    let seconds = n as f64 / native_fps;
+    let frames = count((fps * seconds).round_ties_even()).min(max_frames).max(1);
+    let (mut first, mut last) = (0, n - 1);
+    if seconds - 2.0 * SKIP_SECONDS > max_frames as f64 * fps {
+        first = count(SKIP_SECONDS * native_fps);
+        last = count(n as f64 - SKIP_SECONDS * native_fps).min(n - 1);
+    }
+    if first >= last {
+        (first, last) = (0, n - 1);
+    }
+    let mut indices = linspace(first, last, frames);
+    indices.dedup();
     indices
 }
 
@@ -216,6 +264,23 @@ mod tests {
         assert_eq!(sampling.indices(1, 10.0).unwrap(), [0, 0]);
     }
 
+    /// Chosen by `transformers`' `SmolVLMVideoProcessor.sample_frames`.
+    #[test]
+    fn smolvlms_rule_is_that_of_transformers() {
+        let document: serde_json::Value =
+            serde_json::from_str(include_str!("../tests/fixtures/smolvlm.json")).unwrap();
+        let golden: Vec<(f64, usize, usize, f64, Vec<usize>)> =
+            serde_json::from_value(document["sampled"].clone()).unwrap();
+        let skips = golden.iter().filter(|(.., indices)| indices[0] > 0).count();
+        assert!(golden.len() > 50 && skips > 5, "{skips} of {} skip", golden.len());
+        for (fps, max_frames, n, native, indices) in golden {
+            let sampling = Sampling::SmolVlm { fps, max_frames };
+            let got = sampling.indices(n, native).unwrap();
+            assert_eq!(got, indices, "{sampling:?} of {n} frames at {native}");
+        }
+        assert!(Sampling::SmolVlm { fps: 1.0, max_frames: 4 }.indices(0, 1.0).unwrap().is_empty());
+    }
+
     #[test]
     fn settings_out_of_range_are_named() {
         for (sampling, field) in [
@@ -225,6 +290,8 @@ mod tests {
             (Sampling::Fps { fps: f64::NAN, max_frames: 5, min_frames: 1 }, "`fps`"),
             (Sampling::Fps { fps: 1.0, max_frames: 0, min_frames: 1 }, "`max_frames`"),
             (Sampling::Fps { fps: 1.0, max_frames: 5, min_frames: 6 }, "`min_frames`"),
+            (Sampling::SmolVlm { fps: -1.0, max_frames: 5 }, "`fps`"),
+            (Sampling::SmolVlm { fps: 1.0, max_frames: FRAMES_LIMIT + 1 }, "`max_frames`"),
         ] {
             let message = sampling.indices(10, 10.0).unwrap_err().to_string();
             assert!(message.contains(field), "{message}");

@@ -10,10 +10,12 @@
 mod llava;
 mod original;
 mod read;
+mod smolvlm;
 mod text;
 mod write;
 
 pub use llava::{Activation, LlavaConfig, LlavaLayout, VideoPooling, VisionConfig};
+pub use smolvlm::SmolVlmConfig;
 pub use text::{AttentionBias, TextConfig};
 
 pub(super) use original::is_original_llava;
@@ -59,6 +61,8 @@ pub enum WeightFormat {
 pub enum Architecture {
     /// LLaVA-1.5 (`llava`).
     Llava(LlavaConfig),
+    /// SmolVLM2 (`smolvlm`).
+    SmolVlm(SmolVlmConfig),
 }
 
 /// What `config.json` says.
@@ -100,14 +104,15 @@ impl ModelConfig {
     pub fn llava(&self) -> Option<&LlavaConfig> {
         match &self.arch {
             Architecture::Llava(llava) => Some(llava),
+            Architecture::SmolVlm(_) => None,
         }
     }
 
     /// Sets how a LLaVA's frames become visual tokens; other models have a way of their own and
     /// keep it.
     pub fn set_video_pooling(&mut self, pooling: VideoPooling) {
-        match &mut self.arch {
-            Architecture::Llava(llava) => llava.video_pooling = pooling,
+        if let Architecture::Llava(llava) = &mut self.arch {
+            llava.video_pooling = pooling;
         }
     }
 

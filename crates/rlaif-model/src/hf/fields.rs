@@ -211,6 +211,21 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// Refuses a string that is none of `names`, which `supported` spells out.
+    pub(crate) fn one_of(
+        &self,
+        key: &str,
+        names: &[&str],
+        supported: &'static str,
+    ) -> Result<(), FieldError> {
+        match self.text(key)? {
+            Some(found) if !names.contains(&found) => {
+                Err(self.unsupported(key, &Value::from(found), supported))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// A string.
     pub(crate) fn text(&self, key: &str) -> Result<Option<&'a str>, FieldError> {
         self.get(key)

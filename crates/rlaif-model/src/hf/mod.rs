@@ -35,6 +35,7 @@ pub mod fuzzing;
 mod generation;
 mod llava_tower;
 mod peft;
+mod smolvlm_text;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tokenizer;
@@ -42,15 +43,16 @@ mod weights;
 
 pub use config::{
     Activation, Architecture, AttentionBias, ConfigError, LlavaConfig, LlavaLayout, ModelConfig,
-    TextConfig, VideoPooling, VisionConfig, WeightFormat,
+    SmolVlmConfig, TextConfig, VideoPooling, VisionConfig, WeightFormat,
 };
 pub use fields::FieldError;
 pub use files::FileError;
 pub use generation::{GenerationConfig, GenerationError};
 pub use llava_tower::{CheckpointError, ResolveTower, open_checkpoint};
 pub use peft::{Adapter, AdapterConfig, AdapterError, write_adapter};
+pub use smolvlm_text::smolvlm_text;
 pub use tokenizer::{ChatTokenizer, PromptTokens, Template, TokenizerError, VideoText};
 pub use weights::{
     Dtype, MAX_SHARD_BYTES, RawTensor, TorchError, Weights, WeightsError, canonical_name,
-    expected_tensors, write_shards, write_weights,
+    decoder_module, expected_tensors, stored_name, write_shards, write_weights,
 };

@@ -20,7 +20,7 @@ pub use safetensors::tensor::Dtype;
 use crate::hf::files::{FileError, regular_size};
 pub use error::WeightsError;
 use names::is_buffer;
-pub use names::{canonical_name, expected_tensors};
+pub use names::{canonical_name, decoder_module, expected_tensors, stored_name};
 pub use read::RawTensor;
 use read::{Source, Stored};
 pub use torch::TorchError;

@@ -6,23 +6,12 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rlaif_data::Pixels;
-use rlaif_ops::{Heads, Span};
+use rlaif_ops::Heads;
 
+use super::encoder::{EncoderBlock, frame_spans, patchify};
 use crate::hf::{Activation, VisionConfig};
-use crate::layers::{LayerNorm, Linear};
+use crate::layers::LayerNorm;
 use crate::parameters::{Parameters, Slot, join};
-
-#[derive(Clone, Debug)]
-struct TowerBlock {
-    norm1: LayerNorm,
-    q: Linear,
-    k: Linear,
-    v: Linear,
-    out: Linear,
-    norm2: LayerNorm,
-    fc1: Linear,
-    fc2: Linear,
-}
 
 /// CLIP's vision transformer.
 #[derive(Clone, Debug)]
@@ -33,7 +22,7 @@ pub struct Tower {
     /// `[patches + 1, hidden]`, the class token first.
     position_embedding: Tensor<2>,
     pre_norm: LayerNorm,
-    layers: Vec<TowerBlock>,
+    layers: Vec<EncoderBlock>,
     post_norm: LayerNorm,
     heads: Heads,
     patch: usize,
@@ -45,16 +34,7 @@ impl Tower {
     #[must_use]
     pub fn zeros(config: &VisionConfig, device: &Device) -> Self {
         let hidden = config.hidden_size;
-        let linear = |outputs: usize, inputs: usize| Linear {
-            weight: Tensor::zeros([outputs, inputs], device),
-            bias: Some(Tensor::zeros([outputs], device)),
-            lora: None,
-        };
-        let norm = || LayerNorm {
-            weight: Tensor::ones([hidden], device),
-            bias: Tensor::zeros([hidden], device),
-            eps: config.layer_norm_eps,
-        };
+        let norm = || LayerNorm::ones(hidden, config.layer_norm_eps, device);
         let patches = (config.image_size / config.patch_size).pow(2);
         Tower {
             class_embedding: Tensor::zeros([hidden], device),
@@ -62,15 +42,9 @@ impl Tower {
             position_embedding: Tensor::zeros([patches + 1, hidden], device),
             pre_norm: norm(),
             layers: (0..config.num_hidden_layers)
-                .map(|_| TowerBlock {
-                    norm1: norm(),
-                    q: linear(hidden, hidden),
-                    k: linear(hidden, hidden),
-                    v: linear(hidden, hidden),
-                    out: linear(hidden, hidden),
-                    norm2: norm(),
-                    fc1: linear(config.intermediate_size, hidden),
-                    fc2: linear(hidden, config.intermediate_size),
+                .map(|_| {
+                    let eps = config.layer_norm_eps;
+                    EncoderBlock::zeros(hidden, config.intermediate_size, eps, device)
                 })
                 .collect(),
             post_norm: norm(),
@@ -114,30 +88,9 @@ impl Tower {
             + self.position_embedding.clone().reshape([1, patches + 1, hidden]);
         let tokens = patches + 1;
         let mut x = self.pre_norm.forward(x.reshape([frames * tokens, hidden]));
-        let spans: Vec<Span> = (0..frames)
-            .map(|f| {
-                let rows = f * tokens..(f + 1) * tokens;
-                Span { q: rows.clone(), kv: rows, prefix: 0..0 }
-            })
-            .collect();
+        let spans = frame_spans(frames, tokens);
         for block in &self.layers[..layers] {
-            let h = block.norm1.forward(x.clone());
-            let attended = rlaif_ops::attention(
-                block.q.forward(h.clone()),
-                block.k.forward(h.clone()),
-                block.v.forward(h),
-                None,
-                self.heads,
-                &spans,
-                false,
-            );
-            x = x + block.out.forward(attended);
-            let h = block.fc1.forward(block.norm2.forward(x.clone()));
-            let h = match self.activation {
-                Activation::QuickGelu => rlaif_ops::quick_gelu(h),
-                Activation::Gelu => rlaif_ops::gelu(h),
-            };
-            x = x + block.fc2.forward(h);
+            x = block.forward(x, self.heads, &spans, self.activation);
         }
         x.reshape([frames, tokens, hidden])
             .slice([0..frames, 1..tokens, 0..hidden])
@@ -157,27 +110,6 @@ impl Tower {
     }
 }
 
-/// Cuts `[F, 3, H, W]` into `[F * patches, 3 * patch * patch]`, channel-major within a patch, the
-/// layout of a convolution's weight.
-fn patchify(pixels: &Pixels, patch: usize) -> Vec<f32> {
-    let (height, width) = (pixels.height, pixels.width);
-    let (rows, columns) = (height / patch, width / patch);
-    let mut out = Vec::with_capacity(pixels.frames * rows * columns * 3 * patch * patch);
-    for frame in pixels.values.chunks_exact(3 * height * width) {
-        for row in 0..rows {
-            for column in 0..columns {
-                for channel in frame.chunks_exact(height * width) {
-                    for y in row * patch..(row + 1) * patch {
-                        let start = y * width + column * patch;
-                        out.extend_from_slice(&channel[start..start + patch]);
-                    }
-                }
-            }
-        }
-    }
-    out
-}
-
 impl Parameters for Tower {
     fn walk(&mut self, prefix: &str, visit: &mut dyn FnMut(&str, Slot<'_>)) {
         let prefix = &join(prefix, "vision_model");
@@ -193,19 +125,7 @@ impl Parameters for Tower {
         );
         self.pre_norm.walk(&join(prefix, "pre_layrnorm"), visit);
         for (index, block) in self.layers.iter_mut().enumerate() {
-            let prefix = &join(prefix, &format!("encoder.layers.{index}"));
-            block.norm1.walk(&join(prefix, "layer_norm1"), visit);
-            block.norm2.walk(&join(prefix, "layer_norm2"), visit);
-            for (name, linear) in [
-                ("self_attn.q_proj", &mut block.q),
-                ("self_attn.k_proj", &mut block.k),
-                ("self_attn.v_proj", &mut block.v),
-                ("self_attn.out_proj", &mut block.out),
-                ("mlp.fc1", &mut block.fc1),
-                ("mlp.fc2", &mut block.fc2),
-            ] {
-                linear.walk(&join(prefix, name), visit);
-            }
+            block.walk(&join(prefix, &format!("encoder.layers.{index}")), visit);
         }
         self.post_norm.walk(&join(prefix, "post_layernorm"), visit);
     }

@@ -105,11 +105,7 @@ impl Projector {
     /// A projector whose tensors are all zero.
     #[must_use]
     pub fn zeros(inputs: usize, outputs: usize, bias: bool, device: &Device) -> Self {
-        let linear = |outputs: usize, inputs: usize| Linear {
-            weight: Tensor::zeros([outputs, inputs], device),
-            bias: bias.then(|| Tensor::zeros([outputs], device)),
-            lora: None,
-        };
+        let linear = |outputs: usize, inputs: usize| Linear::zeros(outputs, inputs, bias, device);
         Projector { linear_1: linear(outputs, inputs), linear_2: linear(outputs, outputs) }
     }
 

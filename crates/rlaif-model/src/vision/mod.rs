@@ -6,7 +6,9 @@
 //! ```
 
 pub mod clip;
+mod encoder;
 pub mod llava;
+pub mod smolvlm;
 
 use burn::tensor::{Device, Tensor};
 use rlaif_data::Pixels;
@@ -15,6 +17,7 @@ use crate::hf::{Architecture, ModelConfig};
 use crate::parameters::{Parameters, Slot};
 
 pub use llava::LlavaVision;
+pub use smolvlm::SmolVlmVision;
 
 /// Patches that a tower makes of a clip: `t` steps in time of `h` rows and `w` columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +58,8 @@ pub struct GridError {
 pub enum Vision {
     /// LLaVA's.
     Llava(LlavaVision),
+    /// SmolVLM2's.
+    SmolVlm(SmolVlmVision),
 }
 
 impl Vision {
@@ -64,6 +69,9 @@ impl Vision {
         let hidden = config.text.hidden_size;
         match &config.arch {
             Architecture::Llava(arch) => Vision::Llava(LlavaVision::zeros(arch, hidden, device)),
+            Architecture::SmolVlm(arch) => {
+                Vision::SmolVlm(SmolVlmVision::zeros(arch, hidden, device))
+            }
         }
     }
 
@@ -75,6 +83,7 @@ impl Vision {
     pub fn grid(&self, pixels: &Pixels) -> Result<Grid, GridError> {
         match self {
             Vision::Llava(vision) => vision.grid(pixels),
+            Vision::SmolVlm(vision) => vision.grid(pixels),
         }
     }
 
@@ -88,6 +97,7 @@ impl Vision {
     pub fn features(&self, pixels: &Pixels) -> Tensor<2> {
         match self {
             Vision::Llava(vision) => vision.features(pixels),
+            Vision::SmolVlm(vision) => vision.features(pixels),
         }
     }
 
@@ -97,6 +107,7 @@ impl Vision {
     pub fn tokens(&self, features: Tensor<2>, grids: &[Grid]) -> Tensor<2> {
         match self {
             Vision::Llava(vision) => vision.tokens(features, grids),
+            Vision::SmolVlm(vision) => vision.tokens(features, grids),
         }
     }
 
@@ -105,6 +116,7 @@ impl Vision {
     pub fn projector_macs_per_row(&self) -> usize {
         match self {
             Vision::Llava(vision) => vision.projector.macs_per_row(),
+            Vision::SmolVlm(vision) => vision.macs_per_row(),
         }
     }
 
@@ -113,6 +125,7 @@ impl Vision {
     pub fn n_tokens(&self, grid: Grid) -> usize {
         match self {
             Vision::Llava(vision) => vision.n_tokens(grid),
+            Vision::SmolVlm(vision) => vision.n_tokens(grid),
         }
     }
 }
@@ -121,6 +134,7 @@ impl Parameters for Vision {
     fn walk(&mut self, prefix: &str, visit: &mut dyn FnMut(&str, Slot<'_>)) {
         match self {
             Vision::Llava(vision) => vision.walk(prefix, visit),
+            Vision::SmolVlm(vision) => vision.walk(prefix, visit),
         }
     }
 }

@@ -25,15 +25,26 @@ pub(crate) fn open(name: &str) -> Vlm {
 }
 
 /// `golden.safetensors` of a fixture.
-pub(crate) struct Golden(Vec<u8>);
+pub(crate) struct Golden {
+    tensors: Vec<u8>,
+    folder: PathBuf,
+}
 
 impl Golden {
     pub(crate) fn of(name: &str) -> Golden {
-        Golden(std::fs::read(fixture(name).join("golden.safetensors")).expect("it is committed"))
+        let folder = fixture(name);
+        let tensors = std::fs::read(folder.join("golden.safetensors")).expect("it is committed");
+        Golden { tensors, folder }
     }
 
     fn file(&self) -> SafeTensors<'_> {
-        SafeTensors::deserialize(&self.0).expect("golden.safetensors is whole")
+        SafeTensors::deserialize(&self.tensors).expect("golden.safetensors is whole")
+    }
+
+    /// `golden.json`.
+    pub(crate) fn document(&self) -> serde_json::Value {
+        let text = std::fs::read_to_string(self.folder.join("golden.json")).expect("golden.json");
+        serde_json::from_str(&text).expect("it is JSON")
     }
 
     pub(crate) fn names(&self) -> Vec<String> {

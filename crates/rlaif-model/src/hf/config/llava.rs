@@ -75,6 +75,8 @@ pub enum Activation {
     QuickGelu,
     /// The exact GELU, with the error function.
     Gelu,
+    /// GELU through `tanh` (`gelu_pytorch_tanh`), SigLIP's.
+    GeluTanh,
 }
 
 /// How the features of a clip's frames become visual tokens.
@@ -87,7 +89,7 @@ pub enum VideoPooling {
     SpatialTemporal,
 }
 
-/// A CLIP vision tower (`clip_vision_model`).
+/// A vision tower of CLIP's kind (`clip_vision_model`), or SigLIP's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VisionConfig {
     /// Width of the residual stream.
@@ -153,6 +155,7 @@ impl Activation {
         match self {
             Activation::QuickGelu => "quick_gelu",
             Activation::Gelu => "gelu",
+            Activation::GeluTanh => "gelu_pytorch_tanh",
         }
     }
 }
@@ -178,7 +181,7 @@ pub(super) fn read(root: Fields<'_>) -> Result<LlavaConfig, FieldError> {
     Ok(LlavaConfig {
         layout: LlavaLayout::Transformers,
         vision: match root.object("vision_config")? {
-            Some(fields) => vision(fields)?,
+            Some(fields) => clip(fields)?,
             None => VisionConfig::large_336(),
         },
         vision_feature_layer: root.integer("vision_feature_layer", -2)?,
@@ -198,11 +201,15 @@ pub(super) fn video_pooling(root: Fields<'_>) -> Result<VideoPooling, FieldError
     }
 }
 
-/// A tower's own configuration.
-pub(super) fn vision(fields: Fields<'_>) -> Result<VisionConfig, FieldError> {
+/// A CLIP tower's own configuration.
+pub(super) fn clip(fields: Fields<'_>) -> Result<VisionConfig, FieldError> {
     fields.only("model_type", &json!("clip_vision_model"), "\"clip_vision_model\"")?;
+    tower(fields, VisionConfig::default())
+}
+
+/// Reads a tower's keys over `default`.
+pub(super) fn tower(fields: Fields<'_>, default: VisionConfig) -> Result<VisionConfig, FieldError> {
     fields.only("num_channels", &json!(3), "3")?;
-    let default = VisionConfig::default();
     Ok(VisionConfig {
         hidden_size: fields.size("hidden_size", default.hidden_size, MAX_WIDTH)?,
         intermediate_size: fields.size(
@@ -224,10 +231,12 @@ pub(super) fn vision(fields: Fields<'_>) -> Result<VisionConfig, FieldError> {
         patch_size: fields.size("patch_size", default.patch_size, MAX_PIXELS)?,
         layer_norm_eps: fields.positive("layer_norm_eps", default.layer_norm_eps)?,
         hidden_act: match fields.text("hidden_act")? {
-            None | Some("quick_gelu") => Activation::QuickGelu,
+            None => default.hidden_act,
+            Some("quick_gelu") => Activation::QuickGelu,
             Some("gelu") => Activation::Gelu,
+            Some("gelu_pytorch_tanh") => Activation::GeluTanh,
             Some(other) => {
-                let supported = "\"quick_gelu\", \"gelu\"";
+                let supported = "\"quick_gelu\", \"gelu\", \"gelu_pytorch_tanh\"";
                 return Err(fields.unsupported("hidden_act", &json!(other), supported));
             }
         },
@@ -236,7 +245,22 @@ pub(super) fn vision(fields: Fields<'_>) -> Result<VisionConfig, FieldError> {
 
 /// Checks sizes and that keys agree with each other.
 pub(super) fn validate(config: &LlavaConfig) -> Result<(), FieldError> {
-    let vision = &config.vision;
+    validate_tower(&config.vision)?;
+    let layers = i64::try_from(config.vision.num_hidden_layers).unwrap_or(i64::MAX - 1);
+    if !(-layers - 1..=layers).contains(&config.vision_feature_layer) {
+        return Err(FieldError::Inconsistent {
+            key: "vision_feature_layer".to_owned(),
+            problem: format!(
+                "({}) is not a layer of a tower of {layers}",
+                config.vision_feature_layer
+            ),
+        });
+    }
+    Ok(())
+}
+
+/// Checks a tower's sizes.
+pub(super) fn validate_tower(vision: &VisionConfig) -> Result<(), FieldError> {
     for (key, size, max) in [
         ("vision_config.hidden_size", vision.hidden_size, MAX_WIDTH),
         ("vision_config.intermediate_size", vision.intermediate_size, MAX_WIDTH),
@@ -247,23 +271,14 @@ pub(super) fn validate(config: &LlavaConfig) -> Result<(), FieldError> {
     ] {
         FieldError::check_size(key, size, max)?;
     }
-    let inconsistent =
-        |key: &str, problem: String| Err(FieldError::Inconsistent { key: key.to_owned(), problem });
     if !vision.hidden_size.is_multiple_of(vision.num_attention_heads) {
-        return inconsistent(
-            "vision_config.hidden_size",
-            format!(
+        return Err(FieldError::Inconsistent {
+            key: "vision_config.hidden_size".to_owned(),
+            problem: format!(
                 "({}) is not a multiple of `num_attention_heads` ({})",
                 vision.hidden_size, vision.num_attention_heads
             ),
-        );
-    }
-    let layers = i64::try_from(vision.num_hidden_layers).unwrap_or(i64::MAX - 1);
-    if !(-layers - 1..=layers).contains(&config.vision_feature_layer) {
-        return inconsistent(
-            "vision_feature_layer",
-            format!("({}) is not a layer of a tower of {layers}", config.vision_feature_layer),
-        );
+        });
     }
     Ok(())
 }
@@ -312,13 +327,22 @@ pub(super) fn write_vision(
         vision.insert("model_type".into(), json!("clip_vision_model"));
         vision.insert("num_channels".into(), json!(3));
     }
-    put!(vision, new, old, "hidden_size", vision.hidden_size);
-    put!(vision, new, old, "intermediate_size", vision.intermediate_size);
-    put!(vision, new, old, "num_hidden_layers", vision.num_hidden_layers);
-    put!(vision, new, old, "num_attention_heads", vision.num_attention_heads);
-    put!(vision, new, old, "image_size", vision.image_size);
-    put!(vision, new, old, "patch_size", vision.patch_size);
-    put!(vision, new, old, "layer_norm_eps", vision.layer_norm_eps);
-    put!(vision, new, old, "hidden_act", vision.hidden_act, |v| json!(v.name()));
+    write_tower(&new.vision, old.map(|old| &old.vision), vision);
     put_back(document, "vision_config", map);
+}
+
+/// Writes the tower's keys that differ from `old`, all of them without one.
+pub(super) fn write_tower(
+    new: &VisionConfig,
+    old: Option<&VisionConfig>,
+    map: &mut Map<String, Value>,
+) {
+    put!(map, new, old, "hidden_size", hidden_size);
+    put!(map, new, old, "intermediate_size", intermediate_size);
+    put!(map, new, old, "num_hidden_layers", num_hidden_layers);
+    put!(map, new, old, "num_attention_heads", num_attention_heads);
+    put!(map, new, old, "image_size", image_size);
+    put!(map, new, old, "patch_size", patch_size);
+    put!(map, new, old, "layer_norm_eps", layer_norm_eps);
+    put!(map, new, old, "hidden_act", hidden_act, |v| json!(v.name()));
 }

@@ -71,7 +71,7 @@ pub(super) fn complete(
         Some(vision) => vision.clone(),
         None => tower.clone(),
     };
-    llava::vision(Fields::root(&described).map_err(field)?).map_err(field)?;
+    llava::clip(Fields::root(&described).map_err(field)?).map_err(field)?;
     if let Value::Object(document) = value {
         document.insert("vision_config".to_owned(), described);
     }
@@ -108,7 +108,7 @@ pub(super) fn model(root: Fields<'_>) -> Result<ModelConfig, FieldError> {
     }
     let tower = root.text("mm_vision_tower")?.unwrap_or_default().to_owned();
     let vision = match (root.object("vision_config")?, known_tower(&tower)) {
-        (Some(fields), _) => llava::vision(fields)?,
+        (Some(fields), _) => llava::clip(fields)?,
         (None, Some(known)) => known,
         (None, None) => return Err(root.unsupported("mm_vision_tower", &json!(tower), NAMED)),
     };

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::hf::config::{Architecture, ModelConfig, WeightFormat, llava, original, text};
+use crate::hf::config::{Architecture, ModelConfig, WeightFormat, llava, original, smolvlm, text};
 use crate::hf::fields::{FieldError, Fields};
 
 /// Widest residual stream or feed-forward layer believed.
@@ -24,8 +24,10 @@ pub(super) fn model(value: &Value) -> Result<ModelConfig, FieldError> {
     let config = match root.text("model_type")? {
         _ if original::is_original(root) => original::model(root)?,
         Some("llava") => llava_model(root)?,
+        Some("smolvlm") => smolvlm_model(root)?,
         found => {
-            return Err(root.unsupported("model_type", &json!(found), "\"llava\""));
+            let supported = "\"llava\", \"smolvlm\"";
+            return Err(root.unsupported("model_type", &json!(found), supported));
         }
     };
     let config = ModelConfig { document: value.as_object().cloned().unwrap_or_default(), ..config };
@@ -59,6 +61,26 @@ fn llava_model(root: Fields<'_>) -> Result<ModelConfig, FieldError> {
     })
 }
 
+fn smolvlm_model(root: Fields<'_>) -> Result<ModelConfig, FieldError> {
+    let mut text = match root.object("text_config")? {
+        Some(fields) => {
+            fields.only("model_type", &json!("llama"), "\"llama\"")?;
+            text::read(fields)?
+        }
+        None => text::TextConfig { rms_norm_eps: 1e-5, ..text::TextConfig::default() },
+    };
+    text.tie_word_embeddings = root.flag("tie_word_embeddings", text.tie_word_embeddings)?;
+    text.pad_token_id = text.pad_token_id.or(root.token("pad_token_id")?);
+    Ok(ModelConfig {
+        arch: Architecture::SmolVlm(smolvlm::read(root)?),
+        text,
+        image_token_id: root.token("image_token_id")?.unwrap_or(128_257),
+        num_frames: num_frames(root)?,
+        dtype: dtype(root)?,
+        document: serde_json::Map::new(),
+    })
+}
+
 pub(super) fn num_frames(root: Fields<'_>) -> Result<Option<usize>, FieldError> {
     match root.get("num_frames") {
         Some(_) => Ok(Some(root.size("num_frames", 1, MAX_FRAMES)?)),
@@ -83,6 +105,7 @@ pub(super) fn dtype(root: Fields<'_>) -> Result<WeightFormat, FieldError> {
 pub(super) fn validate(config: &ModelConfig) -> Result<(), FieldError> {
     match &config.arch {
         Architecture::Llava(arch) => llava::validate(arch)?,
+        Architecture::SmolVlm(arch) => smolvlm::validate(arch)?,
     }
     text::validate(&config.text)
 }

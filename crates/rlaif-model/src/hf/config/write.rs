@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Architecture, ModelConfig, llava, read, text};
+use super::{Architecture, ModelConfig, llava, read, smolvlm, text};
 
 /// The document that `config` was read from with the fields changed since; a whole one where it
 /// was made in memory.
@@ -54,6 +54,7 @@ fn write_fields(
 ) {
     match &new.arch {
         Architecture::Llava(arch) => llava::write(new, arch, baseline, document),
+        Architecture::SmolVlm(arch) => smolvlm::write(new, arch, baseline, document),
     }
     // Old releases read `torch_dtype`, new ones `dtype`.
     put!(document, new, baseline, "dtype" | "torch_dtype", dtype, |v| json!(v.name()));
@@ -106,8 +107,10 @@ mod tests {
     };
 
     fn llava_mut(config: &mut ModelConfig) -> &mut LlavaConfig {
-        let Architecture::Llava(llava) = &mut config.arch;
-        llava
+        match &mut config.arch {
+            Architecture::Llava(llava) => llava,
+            other => panic!("{other:?}"),
+        }
     }
 
     fn original(name: &str) -> Value {

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::hf::tokenizer::open::VisualToken;
 use crate::hf::tokenizer::{ChatTokenizer, TokenizerError};
 
 /// Special tokens with the ids 0 to 4.
@@ -87,7 +88,8 @@ impl ChatTokenizer {
             "padding_side": "left",
         });
         let config = config.as_object().cloned().unwrap_or_default();
-        Self::build(format!("{tokenizer:#}\n"), config, TEMPLATE, &[], Some(3))
+        let visual = VisualToken { id: Some(3), placeholder: None };
+        Self::build(format!("{tokenizer:#}\n"), config, TEMPLATE, &[], visual)
     }
 }
 
