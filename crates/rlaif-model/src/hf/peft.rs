@@ -173,7 +173,11 @@ impl AdapterConfig {
         document.insert("lora_alpha".to_owned(), alpha);
         document.insert("lora_dropout".to_owned(), json!(self.lora_dropout));
         document.insert("base_model_name_or_path".to_owned(), json!(self.base_model_name_or_path));
-        let module = decoder.rsplit('.').next().unwrap_or(decoder);
+        let module = match decoder {
+            // The tower's modules lie below `model` too, but none of them in `model.layers`.
+            "model" => r"model\.layers",
+            _ => decoder.rsplit('.').next().unwrap_or(decoder),
+        };
         let pattern = format!(r".*{module}.*\.({})", self.target_modules.join("|"));
         document.insert("target_modules".to_owned(), json!(pattern));
         Value::Object(document)

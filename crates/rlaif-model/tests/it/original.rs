@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use rlaif_model::hf::{LlavaLayout, VideoPooling, Weights, open_checkpoint};
-use rlaif_model::{Parameters, Vlm, load, load_resolved, save};
+use rlaif_model::{
+    LoraConfig, Parameters, Vlm, attach_adapter, load, load_resolved, save, save_adapter,
+};
 
 use crate::support::{F32_SUMS, Golden, assert_close, fixture, host, logits, open, spliced};
 
@@ -95,6 +97,26 @@ fn a_checkpoint_is_saved_back_in_its_own_layout() {
         assert!(matches!(again.config.llava().unwrap().layout, LlavaLayout::Original { .. }));
         assert!(bits(&again) == bits(&model), "{name}: other weights");
     }
+}
+
+#[test]
+fn an_adapter_is_named_as_the_original_code_names_its_modules() {
+    let (name, device) = ("llava-original-a", Device::flex());
+    let mut model = open(name);
+    let lora = LoraConfig { r: 2, ..LoraConfig::default() };
+    model.attach_lora(&lora, 3);
+    let folder = tempfile::tempdir().unwrap();
+    save_adapter(&model, &lora, Some(&fixture(name)), folder.path()).unwrap();
+    let bytes = std::fs::read(folder.path().join("adapter_model.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let prefix = "base_model.model.model.layers.";
+    assert!(file.names().len() == 28 && file.names().iter().all(|n| n.starts_with(prefix)));
+    let config = json(folder.path().join("adapter_config.json"));
+    let pattern = config["target_modules"].as_str().unwrap();
+    assert!(pattern.starts_with(r".*model\.layers.*\.(down_proj|"), "{pattern}");
+    let mut again = load(fixture(name), &device).unwrap();
+    attach_adapter(&mut again, folder.path()).unwrap();
+    assert!(bits(&again) == bits(&model));
 }
 
 #[test]

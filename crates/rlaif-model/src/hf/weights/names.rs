@@ -14,7 +14,8 @@
 //! `model.mm_projector.{0,2}`, `model.vision_tower.vision_tower.*`. All of these are read.
 
 use crate::hf::config::{
-    Architecture, AttentionBias, LlavaConfig, ModelConfig, SmolVlmConfig, TextConfig, VisionConfig,
+    Architecture, AttentionBias, LlavaConfig, LlavaLayout, ModelConfig, SmolVlmConfig, TextConfig,
+    VisionConfig,
 };
 
 /// The canonical name of a tensor in any of the known layouts; an unknown name stays as it is.
@@ -82,11 +83,12 @@ pub fn stored_name(arch: &Architecture, canonical: &str) -> String {
     }
 }
 
-/// What `transformers` calls the module that holds the decoder's layers: the beginning of the names
+/// What `transformers`, or the original LLaVA code, calls the module that holds the decoder's layers: the beginning of the names
 /// of an adapter's tensors.
 #[must_use]
 pub fn decoder_module(arch: &Architecture) -> &'static str {
     match arch {
+        Architecture::Llava(arch) if arch.layout != LlavaLayout::Transformers => "model",
         Architecture::Llava(_) => "model.language_model",
         Architecture::SmolVlm(_) => "model.text_model",
     }
