@@ -3,6 +3,7 @@
 mod baselines;
 mod commands;
 mod files;
+mod original;
 mod quickstart;
 mod reproduce;
 mod resume;
