@@ -162,10 +162,10 @@ pub fn standardise_visual_tokens(model: &mut Vlm, clips: &[Pixels]) {
     let centre = tokens.clone().mean_dim(0); // [1, hidden]
     let squares = (tokens - centre.clone()).powf_scalar(2.0).mean();
     let spread = f64::from(squares.into_scalar::<f32>()).sqrt();
-    if spread > 0.0 {
-        if let Vision::Llava(vision) = &mut model.vision {
-            vision.projector.standardise(centre.reshape([hidden]), VISUAL_SPREAD / spread);
-        }
+    if spread > 0.0
+        && let Vision::Llava(vision) = &mut model.vision
+    {
+        vision.projector.standardise(centre.reshape([hidden]), VISUAL_SPREAD / spread);
     }
 }
 

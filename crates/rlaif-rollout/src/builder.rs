@@ -189,10 +189,7 @@ impl PromptBuilder {
 
     /// Samples a rendered clip by the same rule as a file.
     fn resample(&self, clip: Clip) -> Result<Clip, PromptError> {
-        let span = clip.timestamps.last().copied().unwrap_or_default();
-        let gaps = clip.frames.len().saturating_sub(1).max(1) as f64;
-        let fps = if span > 0.0 { gaps / span } else { 1.0 };
-        let indices = self.sampling.indices(clip.frames.len(), fps)?;
+        let indices = self.sampling.indices(clip.frames.len(), clip.video.fps)?;
         if indices.iter().copied().eq(0..clip.frames.len()) {
             return Ok(clip);
         }

@@ -126,12 +126,11 @@ impl Batch {
         let prefix = self.prefix.take();
         let responses = self.responses();
         let lens: Vec<usize> = responses.iter().map(|(_, tokens)| tokens.len()).collect();
-        let pass = match &prefix {
-            Some(prefix) => Pass::after(tracked, prefix, &responses, Reads::EachToken),
-            None => {
-                let checkpointing = config.gradient_checkpointing;
-                Pass::new(tracked, &self.inputs(), &responses, Reads::EachToken, checkpointing)
-            }
+        let pass = if let Some(prefix) = &prefix {
+            Pass::after(tracked, prefix, &responses, Reads::EachToken)
+        } else {
+            let checkpointing = config.gradient_checkpointing;
+            Pass::new(tracked, &self.inputs(), &responses, Reads::EachToken, checkpointing)
         };
         let hidden = pass.hidden.clone();
         let device = hidden.device();

@@ -31,6 +31,7 @@ mod process;
 pub mod processor;
 pub mod resample;
 pub mod sampling;
+pub mod smolvlm;
 
 pub use batch::{BadClipPolicy, ClipCounts, SkippedClip, load_rows};
 pub use cache::{CacheError, CacheStats, FeatureCache, Features};
@@ -41,3 +42,4 @@ pub use probe::Probe;
 pub use processor::FrameProcessor;
 pub use resample::Filter;
 pub use sampling::Sampling;
+pub use smolvlm::SmolVlmProcessor;

@@ -3,15 +3,19 @@
 use std::path::Path;
 
 use rlaif_data::{Clip, Frame, Pixels, VideoMetadata};
+use serde_json::Value;
 
 use crate::preprocess::at_frame;
-use crate::{PreprocessError, Preprocessor, Sampling};
+use crate::preprocessor_config::{CONFIG_FILE, PROCESSOR_FILE, read, write};
+use crate::{PreprocessError, Preprocessor, Sampling, SmolVlmProcessor};
 
 /// The steps of a checkpoint's own processor.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FrameProcessor {
     /// `CLIPImageProcessor`, LLaVA's.
     Clip(Preprocessor),
+    /// `SmolVLMVideoProcessor`.
+    SmolVlm(SmolVlmProcessor),
 }
 
 impl From<Preprocessor> for FrameProcessor {
@@ -25,9 +29,12 @@ impl FrameProcessor {
     ///
     /// # Errors
     ///
-    /// As [`Preprocessor::from_folder`].
+    /// [`PreprocessError`] names the folder or file and the field.
     pub fn from_folder(folder: &Path) -> Result<Self, PreprocessError> {
-        Ok(FrameProcessor::Clip(Preprocessor::from_folder(folder)?))
+        Ok(match kind(folder)?.as_deref() {
+            Some("SmolVLM") => FrameProcessor::SmolVlm(SmolVlmProcessor::from_folder(folder)?),
+            _ => FrameProcessor::Clip(Preprocessor::from_folder(folder)?),
+        })
     }
 
     /// Writes the configuration into a folder.
@@ -38,6 +45,9 @@ impl FrameProcessor {
     pub fn save(&self, folder: &Path) -> Result<(), PreprocessError> {
         match self {
             FrameProcessor::Clip(steps) => steps.save(folder).map(drop),
+            FrameProcessor::SmolVlm(steps) => {
+                steps.files().try_for_each(|(name, map)| write(&folder.join(name), map))
+            }
         }
     }
 
@@ -46,6 +56,7 @@ impl FrameProcessor {
     pub fn sampling(&self) -> Option<Sampling> {
         match self {
             FrameProcessor::Clip(_) => None,
+            FrameProcessor::SmolVlm(steps) => Some(steps.sampling),
         }
     }
 
@@ -57,6 +68,7 @@ impl FrameProcessor {
     pub fn frame(&self, frame: &Frame) -> Result<Frame, PreprocessError> {
         match self {
             FrameProcessor::Clip(steps) => steps.frame(frame),
+            FrameProcessor::SmolVlm(steps) => steps.frame(frame),
         }
     }
 
@@ -69,6 +81,7 @@ impl FrameProcessor {
     ) -> Result<Pixels, PreprocessError> {
         match self {
             FrameProcessor::Clip(steps) => steps.normalize(frames, clip_digest, video),
+            FrameProcessor::SmolVlm(steps) => steps.normalize(frames, clip_digest, video),
         }
     }
 
@@ -91,6 +104,34 @@ impl FrameProcessor {
     pub fn pixels_digest(&self, clip_digest: &str) -> String {
         match self {
             FrameProcessor::Clip(steps) => steps.pixels_digest(clip_digest),
+            FrameProcessor::SmolVlm(steps) => steps.pixels_digest(clip_digest),
         }
     }
+}
+
+/// The family that the processor's files name: `SmolVLM` of `SmolVLMVideoProcessor`.
+fn kind(folder: &Path) -> Result<Option<String>, PreprocessError> {
+    for name in ["video_preprocessor_config.json", PROCESSOR_FILE, CONFIG_FILE] {
+        let path = folder.join(name);
+        if !path.exists() {
+            continue;
+        }
+        let map = read(&path)?;
+        let inner = map.get("video_processor").and_then(Value::as_object);
+        for map in inner.into_iter().chain([&map]) {
+            for key in ["video_processor_type", "processor_class", "image_processor_type"] {
+                let named = map.get(key).and_then(Value::as_str);
+                if let Some(family) = named.and_then(family) {
+                    return Ok(Some(family.to_owned()));
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn family(class: &str) -> Option<&str> {
+    ["VideoProcessor", "ImageProcessorFast", "ImageProcessor", "Processor"]
+        .iter()
+        .find_map(|end| class.strip_suffix(end))
 }

@@ -1,5 +1,7 @@
 //! What SmolVLM2's processor writes in the place of a video.
 
+use std::fmt::Write as _;
+
 use rlaif_data::VideoMetadata;
 
 /// The introduction, and for each frame its time and `each` visual tokens.
@@ -28,7 +30,9 @@ pub fn smolvlm_text(video: &VideoMetadata, each: usize) -> String {
     );
     for time in video.timestamps() {
         let time = whole(time);
-        text.push_str(&format!("\nFrame from {:02}:{:02}:{image}", time / 60, time % 60));
+        let (minutes, seconds) = (time / 60, time % 60);
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\nFrame from {minutes:02}:{seconds:02}:{image}");
     }
     text.push_str("\n\n");
     text

@@ -55,6 +55,7 @@ pub struct GridError {
 
 /// The part of a model that sees.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a model has one")]
 pub enum Vision {
     /// LLaVA's.
     Llava(LlavaVision),

@@ -152,7 +152,7 @@ kernel! {
 }
 
 /// `2 √(2/π)`: `(1 + tanh u) / 2 = sigmoid(2 u)`.
-const TANH_SLOPE: f32 = 1.595_769_1;
+const TANH_SLOPE: f32 = 1.595_769_2;
 /// Of the cubic term.
 const TANH_CUBE: f32 = 0.044_715;
 

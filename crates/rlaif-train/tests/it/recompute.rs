@@ -30,7 +30,7 @@ fn online(trainable: &Trainable, method: &str, gradient_checkpointing: bool) -> 
         max_steps: 2,
         num_iterations: 2,
         save_steps: 0,
-        method: serde_json::from_value(method.into()).unwrap(),
+        method: serde_json::from_value(method.into()).expect("a method"),
         gradient_checkpointing,
         ..config()
     };
@@ -38,7 +38,7 @@ fn online(trainable: &Trainable, method: &str, gradient_checkpointing: bool) -> 
         "grpo_rank" => grpo(&config, ByTable::likes_red()),
         _ => scored::online(&config, scored::likes_red),
     };
-    let metrics = run(&mut work, 4, None, None).unwrap();
+    let metrics = run(&mut work, 4, None, None).expect("it trains");
     (work.policy, metrics[0]["grad_norm"])
 }
 
@@ -52,7 +52,7 @@ fn supervised(trainable: &Trainable, gradient_checkpointing: bool) -> Trained {
         ..sft::config()
     };
     let mut work = Sft::new(model(), config, tokenizer().forbidden_ids().to_vec());
-    let metrics = sft::run(&mut work, &sft::items(), None, None).unwrap();
+    let metrics = sft::run(&mut work, &sft::items(), None, None).expect("it trains");
     (work.policy, metrics[0]["grad_norm"])
 }
 
@@ -64,10 +64,11 @@ fn preferred(trainable: &Trainable, gradient_checkpointing: bool) -> Trained {
         gradient_checkpointing,
         ..pairs::dpo_config(trainable.clone())
     };
-    let mut work = Dpo::new(model(), config, tokenizer().forbidden_ids().to_vec()).unwrap();
+    let mut work =
+        Dpo::new(model(), config, tokenizer().forbidden_ids().to_vec()).expect("it trains");
     let items = pairs::pairs();
     let train = |run: &mut Run<'_>| work.train(items.len(), &|i| Ok(items[i].clone()), run, &save);
-    let metrics = record(None, None, train).unwrap();
+    let metrics = record(None, None, train).expect("it trains");
     (work.policy, metrics[0]["grad_norm"])
 }
 
@@ -79,11 +80,11 @@ fn rewarded(trainable: &Trainable, gradient_checkpointing: bool) -> Trained {
         gradient_checkpointing,
         ..pairs::reward_config(trainable.clone())
     };
-    let mut work = RewardTraining::new(model(), config).unwrap();
+    let mut work = RewardTraining::new(model(), config).expect("it trains");
     let items = pairs::scored();
     let save = |model: &ScalarVlm, path: &Path| -> Result<(), LoadError> { model.save(path) };
     let train = |run: &mut Run<'_>| work.train(items.len(), &|i| Ok(items[i].clone()), run, &save);
-    let metrics = record(None, None, train).unwrap();
+    let metrics = record(None, None, train).expect("it trains");
     (work.model.vlm, metrics[1]["grad_norm"])
 }
 

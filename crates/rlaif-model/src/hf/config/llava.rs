@@ -204,11 +204,14 @@ pub(super) fn video_pooling(root: Fields<'_>) -> Result<VideoPooling, FieldError
 /// A CLIP tower's own configuration.
 pub(super) fn clip(fields: Fields<'_>) -> Result<VisionConfig, FieldError> {
     fields.only("model_type", &json!("clip_vision_model"), "\"clip_vision_model\"")?;
-    tower(fields, VisionConfig::default())
+    tower(fields, &VisionConfig::default())
 }
 
 /// Reads a tower's keys over `default`.
-pub(super) fn tower(fields: Fields<'_>, default: VisionConfig) -> Result<VisionConfig, FieldError> {
+pub(super) fn tower(
+    fields: Fields<'_>,
+    default: &VisionConfig,
+) -> Result<VisionConfig, FieldError> {
     fields.only("num_channels", &json!(3), "3")?;
     Ok(VisionConfig {
         hidden_size: fields.size("hidden_size", default.hidden_size, MAX_WIDTH)?,

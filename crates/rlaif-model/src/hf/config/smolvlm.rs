@@ -39,7 +39,7 @@ pub(super) fn read(root: Fields<'_>) -> Result<SmolVlmConfig, FieldError> {
             Some(fields) => {
                 let supported = "\"smolvlm_vision\"";
                 fields.one_of("model_type", &["smolvlm_vision", "smolvlm"], supported)?;
-                tower(fields, default_vision())?
+                tower(fields, &default_vision())?
             }
             None => default_vision(),
         },
@@ -62,7 +62,7 @@ pub(super) fn write(
 ) {
     let old = baseline.and_then(|old| match &old.arch {
         Architecture::SmolVlm(old) => Some(old),
-        _ => None,
+        Architecture::Llava(_) => None,
     });
     if old.is_none() {
         document.insert("architectures".into(), json!(["SmolVLMForConditionalGeneration"]));
