@@ -5,6 +5,7 @@ mod error;
 pub(in crate::hf) mod fuzzing;
 mod header;
 mod index;
+mod map;
 mod names;
 mod read;
 mod torch;

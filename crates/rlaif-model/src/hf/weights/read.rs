@@ -7,12 +7,13 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use half::bf16;
-use memmap2::{Mmap, MmapOptions};
+use memmap2::Mmap;
 use rayon::prelude::*;
 use safetensors::tensor::Dtype;
 
 use crate::hf::files::FileError;
 use crate::hf::weights::error::WeightsError;
+use crate::hf::weights::map::map_range;
 
 /// Values that one thread converts at a time.
 const CHUNK: usize = 1 << 18;
@@ -109,18 +110,7 @@ fn map(source: &Source, start: u64, len: usize) -> Result<Bytes, WeightsError> {
         );
         return Err(WeightsError::Broken { path: path.to_owned(), problem });
     }
-    // Checked when the header was read; a mapping past the end would be a signal, not an error.
-    if start.checked_add(len as u64).is_none_or(|end| end > size) {
-        let problem = format!("{len} bytes from {start} on lie past its end at {size}");
-        return Err(WeightsError::Broken { path: path.to_owned(), problem });
-    }
-    #[expect(unsafe_code, reason = "mapping a file is the one unsafe step of reading weights")]
-    // SAFETY: the range lies within the file (checked above), the mapping is read-only and private,
-    // and plain bytes have no invalid values. What is left, and what every reader that maps files
-    // accepts, is another process that cuts or rewrites the file within the milliseconds until its
-    // pages are read: a cut ends this process with SIGBUS, a rewrite gives other numbers.
-    let map = unsafe { MmapOptions::new().offset(start).len(len).map(&file) };
-    Ok(Bytes::Mapped(map.map_err(FileError::read(path))?))
+    Ok(Bytes::Mapped(map_range(&file, start, len).map_err(FileError::read(path))?))
 }
 
 /// The elements of a view with `strides`, one after the other. The caller has checked that all
@@ -209,7 +199,12 @@ mod tests {
             Stored { name: "x".to_owned(), dtype, shape, start: 32, len: 32, strides: None };
         assert_eq!(raw(&source, &stored).unwrap().to_f32().unwrap(), [0.0; 8]);
         stored.start = 33;
-        assert!(raw(&source, &stored).unwrap_err().to_string().contains("past its end at 64"));
+        assert!(
+            raw(&source, &stored)
+                .unwrap_err()
+                .to_string()
+                .contains("lie past the end of the file at 64")
+        );
         std::fs::write(&path, [0; 60]).unwrap();
         let error = raw(&source, &stored).unwrap_err().to_string();
         assert!(error.contains("64 bytes before, 60 now"), "{error}");
