@@ -50,6 +50,12 @@ pub fn sentencepiece(bytes: &[u8]) -> bool {
     tokenizer::sentencepiece::convert(bytes, &serde_json::Map::new()).is_ok()
 }
 
+/// A `tokenizer.json`, with a template and a prompt.
+#[must_use]
+pub fn tokenizer_json(bytes: &[u8]) -> bool {
+    tokenizer::try_prompt(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use rand::seq::IndexedRandom;
@@ -169,6 +175,12 @@ mod tests {
             [config.to_string().as_bytes(), &[SEPARATOR], &index[..]].concat()
         });
         drive(&seeds, true, 6_000, config_and_index);
+    }
+
+    #[test]
+    fn mutated_tokenizers_do_no_harm() {
+        let seeds = ["llava-a/tokenizer.json", "llava-b/tokenizer.json"].map(read);
+        drive(&seeds, true, 5_000, tokenizer_json);
     }
 
     #[test]

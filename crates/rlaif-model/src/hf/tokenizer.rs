@@ -6,6 +6,7 @@
 //! (a question about `</s>`, say) stays text; see the source of `protect`.
 
 mod clock;
+mod library;
 mod open;
 mod protect;
 pub(in crate::hf) mod sentencepiece;
@@ -23,8 +24,9 @@ use serde_json::{Map, Value, json};
 use tokenizers::Tokenizer;
 
 use crate::hf::files::{FileError, write_atomic, write_json};
+use library::{decode, encode};
+pub(in crate::hf) use open::try_prompt;
 use protect::{Marks, Piece, protect};
-use split::encode;
 use template::ChatTemplate;
 pub use template::Template;
 
@@ -358,8 +360,8 @@ impl ChatTokenizer {
     /// Text of token ids without special tokens; ids outside of the vocabulary are passed over.
     #[must_use]
     pub fn decode(&self, ids: &[u32]) -> String {
-        // The only failure the library knows is a decoder that rejects a token's spelling.
-        self.tokenizer.decode(ids, true).unwrap_or_else(|_| {
+        // A decoder may reject a token's spelling.
+        decode(&self.tokenizer, ids).unwrap_or_else(|| {
             let tokens = ids.iter().filter(|id| !self.forbids(**id));
             tokens.filter_map(|id| self.tokenizer.id_to_token(*id)).collect()
         })

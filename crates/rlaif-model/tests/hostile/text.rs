@@ -59,6 +59,14 @@ pub(crate) fn cases() -> Vec<Case> {
         case("merges of what is not there", "llava-a", &[TOKENIZER], |folder| {
             set(folder, TOKENIZER, "/model/merges", json!([["no such", "piece"]]));
         }),
+        case(
+            "a frame of tokens that are not there",
+            "llava-a",
+            &[TOKENIZER, "fails on"],
+            |folder| {
+                set(folder, TOKENIZER, "/post_processor/special_tokens", json!({}));
+            },
+        ),
         case("a token of 2^32 - 1", "llava-a", &["4294967296 tokens"], |folder| {
             set(folder, TOKENIZER, "/model/vocab/a", json!(u32::MAX));
         }),

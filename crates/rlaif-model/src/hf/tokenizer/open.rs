@@ -5,14 +5,15 @@ use std::path::Path;
 
 use rlaif_data::{Message, Role};
 use serde_json::{Map, Value};
-use tokenizers::{AddedToken, Tokenizer};
+use tokenizers::AddedToken;
 
 use crate::hf::config::is_original_llava;
 use crate::hf::files::{read_bytes, read_json, read_text};
 use crate::hf::generation::GenerationConfig;
+use crate::hf::tokenizer::library::parse;
 use crate::hf::tokenizer::sentencepiece::{MAX_MODEL, convert};
 use crate::hf::tokenizer::template::{ChatTemplate, Template};
-use crate::hf::tokenizer::{AnswerFrame, ChatTokenizer, TokenizerError, encode_error};
+use crate::hf::tokenizer::{AnswerFrame, ChatTokenizer, TokenizerError, VideoText, encode_error};
 
 impl ChatTokenizer {
     /// Opens `tokenizer.json` (else `tokenizer.model`) and its companions in `dir`, with the
@@ -92,9 +93,7 @@ impl ChatTokenizer {
         more_eos: &[u32],
         visual: VisualToken,
     ) -> Result<Self, TokenizerError> {
-        let mut tokenizer = Tokenizer::from_bytes(&json).map_err(|error| {
-            TokenizerError::Encode { text: String::new(), problem: error.to_string() }
-        })?;
+        let mut tokenizer = parse(&json)?;
         let mut names = special_names(&config);
         let image_token = visual
             .id
@@ -224,6 +223,21 @@ impl VisualToken {
             }
         }
     }
+}
+
+/// Puts a tokenizer together and makes a prompt and a text of it. True where all of it works.
+pub(in crate::hf) fn try_prompt(json: &[u8]) -> bool {
+    let Ok(json) = String::from_utf8(json.to_vec()) else { return false };
+    let Value::Object(config) = serde_json::json!({ "eos_token": "</s>", "bos_token": "<s>" })
+    else {
+        return false;
+    };
+    let source = Template::VicunaV1.source();
+    let Ok(chat) = ChatTokenizer::build(json, config, source, &[], VisualToken::default()) else {
+        return false;
+    };
+    let prompt = chat.encode_prompt(&[Message::ask("What moves?")], &VideoText::Repeated(2));
+    prompt.is_ok_and(|prompt| chat.decode(&prompt.ids).len() < 1 << 16)
 }
 
 /// `tokenizer_config.json`, completed from `special_tokens_map.json` of older releases.

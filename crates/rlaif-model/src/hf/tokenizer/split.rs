@@ -1,8 +1,7 @@
 //! Text to token ids, in one piece or around the video.
 
-use tokenizers::Tokenizer;
-
-use crate::hf::tokenizer::{ChatTokenizer, TokenizerError, encode_error};
+use crate::hf::tokenizer::library::encode;
+use crate::hf::tokenizer::{ChatTokenizer, TokenizerError};
 
 impl ChatTokenizer {
     /// Token ids of a text with its special tokens.
@@ -17,13 +16,4 @@ impl ChatTokenizer {
         ids.extend(self.encode_split(after, false)?);
         Ok(ids)
     }
-}
-
-pub(super) fn encode(
-    tokenizer: &Tokenizer,
-    text: &str,
-    add: bool,
-) -> Result<Vec<u32>, TokenizerError> {
-    let encoding = tokenizer.encode_fast(text, add);
-    encoding.map(|e| e.get_ids().to_vec()).map_err(|error| encode_error(text, &error))
 }
