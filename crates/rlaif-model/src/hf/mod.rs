@@ -1,12 +1,12 @@
-//! Hugging Face folders in and out, as `transformers`' `LlavaForConditionalGeneration` reads and
-//! writes them. Plain numbers, no tensors.
+//! Hugging Face folders in and out, as `transformers` reads and writes them, and those of the
+//! original LLaVA code. Plain numbers, no tensors.
 //!
 //! | file | here |
 //! |---|---|
 //! | `config.json` | [`ModelConfig`] |
 //! | `model.safetensors`, shards and index | [`Weights`], [`write_weights`] |
 //! | `pytorch_model.bin`, shards and index | [`Weights`], read only |
-//! | `tokenizer.json`, `tokenizer_config.json`, `chat_template.jinja` | [`ChatTokenizer`] |
+//! | `tokenizer.json` or `tokenizer.model`, `tokenizer_config.json`, `chat_template.jinja` | [`ChatTokenizer`] |
 //! | `generation_config.json` | [`GenerationConfig`] |
 //! | `adapter_config.json`, `adapter_model.safetensors` or `.bin` | [`Adapter`], [`write_adapter`] |
 //!
@@ -24,7 +24,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! `preprocessor_config.json` belongs to `rlaif-video`. Written files replace older ones at once
+//! [`open_checkpoint`] also finds the parts that the original LLaVA code keeps in other files, a
+//! vision tower and a projector. Nothing in these files is run, and what they declare is checked
+//! before memory is set aside for it. `preprocessor_config.json` belongs to `rlaif-video`. Written files replace older ones at once
 //! (temporary file, fsync, rename).
 
 mod config;

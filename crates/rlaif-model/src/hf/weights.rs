@@ -13,7 +13,7 @@ mod write;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 pub use safetensors::tensor::Dtype;
@@ -73,7 +73,7 @@ impl Weights {
         Err(WeightsError::None { dir: dir.to_owned() })
     }
 
-    /// Opens one weights file of any name; `.bin`, `.pt` and `.pth` are PyTorch's.
+    /// Opens one weights file of any name; `.bin`, `.pt`, `.pth` and zip archives are PyTorch's.
     ///
     /// # Errors
     ///
@@ -258,8 +258,11 @@ impl Weights {
 fn read_header(path: &Path) -> Result<(u64, Vec<Stored>), WeightsError> {
     let size = regular_size(path)?;
     let mut file = BufReader::new(File::open(path).map_err(FileError::read(path))?);
-    let torch =
-        path.extension().is_some_and(|found| ["bin", "pt", "pth"].iter().any(|e| found == *e));
+    // PyTorch's files have names of all sorts, `reward_head` among them.
+    let extension = path.extension().and_then(|found| found.to_str()).unwrap_or_default();
+    let torch = ["bin", "pt", "pth"].contains(&extension)
+        || extension != "safetensors"
+            && file.fill_buf().map_err(FileError::read(path))?.starts_with(b"PK\x03\x04");
     let tensors = if torch {
         torch::read_state_dict(&mut file, size)
     } else {

@@ -23,7 +23,11 @@ fn the_tensors_of_torch_save_are_read_bit_for_bit() {
             assert_eq!(raw.bytes(), view.data(), "{file} {name}");
         }
     }
-    let weights = Weights::open_file(fixture("torch/state_dict.bin")).unwrap();
+    // Also under a name that says nothing.
+    let dir = tempfile::tempdir().unwrap();
+    let plain = dir.path().join("reward_head");
+    std::fs::copy(fixture("torch/state_dict.bin"), &plain).unwrap();
+    let weights = Weights::open_file(plain).unwrap();
     assert!(weights.tensor("half").unwrap().1.iter().all(|v| *v != 0.0));
     let message = weights.tensor("long").unwrap_err().to_string();
     assert!(message.ends_with("tensor `long` is I64; supported: F32, F16, BF16"), "{message}");
