@@ -20,6 +20,7 @@ pub mod layers;
 pub mod load;
 pub mod lora;
 pub mod parameters;
+pub mod precision;
 pub mod recompute;
 pub mod scalar;
 pub mod vision;
@@ -28,10 +29,13 @@ pub mod vlm;
 pub use adapter::{attach_adapter, save_adapter};
 pub use decoder::Decoder;
 pub use kv::{KvLayer, Positions, Prefix, Suffix, Turn};
-pub use layers::Linear;
-pub use load::{LoadError, init, load, load_resolved, save, standardise_visual_tokens};
+pub use layers::{Linear, Weight};
+pub use load::{
+    LoadError, LoadOptions, init, load, load_resolved, load_with, save, standardise_visual_tokens,
+};
 pub use lora::LoraConfig;
 pub use parameters::{Gradients, Parameters, Slot};
+pub use precision::{Memory, Precision};
 pub use recompute::Recompute;
 pub use scalar::ScalarVlm;
 pub use vision::{Grid, GridError, Vision};

@@ -1,9 +1,11 @@
 //! The command line as scripts and people use it.
 
 mod baselines;
+mod checkpoints;
 mod commands;
 mod files;
 mod original;
+mod packed;
 mod quickstart;
 mod reproduce;
 mod resume;

@@ -9,12 +9,14 @@
 
 mod llava;
 mod original;
+mod qwen;
 mod read;
 mod smolvlm;
 mod text;
 mod write;
 
 pub use llava::{Activation, LlavaConfig, LlavaLayout, VideoPooling, VisionConfig};
+pub use qwen::QwenVlConfig;
 pub use smolvlm::SmolVlmConfig;
 pub use text::{AttentionBias, TextConfig};
 
@@ -63,6 +65,8 @@ pub enum Architecture {
     Llava(LlavaConfig),
     /// SmolVLM2 (`smolvlm`).
     SmolVlm(SmolVlmConfig),
+    /// Qwen2.5-VL (`qwen2_5_vl`).
+    Qwen2_5Vl(QwenVlConfig),
 }
 
 /// What `config.json` says.
@@ -104,7 +108,7 @@ impl ModelConfig {
     pub fn llava(&self) -> Option<&LlavaConfig> {
         match &self.arch {
             Architecture::Llava(llava) => Some(llava),
-            Architecture::SmolVlm(_) => None,
+            Architecture::SmolVlm(_) | Architecture::Qwen2_5Vl(_) => None,
         }
     }
 

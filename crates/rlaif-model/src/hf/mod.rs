@@ -45,7 +45,7 @@ mod weights;
 
 pub use config::{
     Activation, Architecture, AttentionBias, ConfigError, LlavaConfig, LlavaLayout, ModelConfig,
-    SmolVlmConfig, TextConfig, VideoPooling, VisionConfig, WeightFormat,
+    QwenVlConfig, SmolVlmConfig, TextConfig, VideoPooling, VisionConfig, WeightFormat,
 };
 pub use fields::FieldError;
 pub use files::FileError;

@@ -200,6 +200,18 @@ impl Weights {
         Err(WeightsError::Broken { path: self.files[place.file].path.clone(), problem })
     }
 
+    /// Reads one tensor as the bits of its numbers where the file holds them in bf16; `None` where
+    /// it holds another format.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such tensor, or reading fails.
+    pub fn bf16(&self, name: &str) -> Result<Option<Vec<u16>>, WeightsError> {
+        let raw = self.raw(name)?;
+        let bits = || raw.bytes().as_chunks().0.iter().map(|b| u16::from_le_bytes(*b)).collect();
+        Ok((raw.dtype == Dtype::BF16).then(bits))
+    }
+
     fn place(&self, name: &str) -> Result<&Place, WeightsError> {
         self.places
             .get(name)

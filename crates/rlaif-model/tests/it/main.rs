@@ -6,5 +6,6 @@ mod architectures;
 mod folder;
 mod memory;
 mod original;
+mod packed;
 mod parity;
 mod support;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use rlaif_model::hf::{LlavaLayout, VideoPooling, Weights, open_checkpoint};
 use rlaif_model::{
-    LoraConfig, Parameters, Vlm, attach_adapter, load, load_resolved, save, save_adapter,
+    LoadOptions, LoraConfig, Parameters, Vlm, attach_adapter, load, load_resolved, save,
+    save_adapter,
 };
 
 use crate::support::{F32_SUMS, Golden, assert_close, fixture, host, logits, open, spliced};
@@ -133,7 +134,7 @@ fn the_tower_is_found_within_the_folder_beside_it_or_where_the_caller_says() {
     let elsewhere = top.path().join("cache/snapshot");
     std::fs::create_dir(top.path().join("cache")).unwrap();
     std::fs::rename(&beside, &elsewhere).unwrap();
-    let found = load_resolved(&folder, &Device::flex(), &|name| {
+    let found = load_resolved(&folder, &Device::flex(), &LoadOptions::default(), &|name| {
         (name == "example/clip-tiny-b").then(|| elsewhere.clone())
     });
     assert!(bits(&found.unwrap()) == expected);

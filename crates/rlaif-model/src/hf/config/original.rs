@@ -126,7 +126,7 @@ pub(super) fn model(root: Fields<'_>) -> Result<ModelConfig, FieldError> {
         multimodal_projector_bias: true,
         video_pooling: llava::video_pooling(root)?,
     };
-    let text = text::read(root)?;
+    let text = text::read(root, &text::TextConfig::default())?;
     Ok(ModelConfig {
         image_token_id: u32::try_from(text.vocab_size).unwrap_or(u32::MAX),
         arch: Architecture::Llava(arch),

@@ -218,6 +218,7 @@ impl VisualToken {
             Some("smolvlm") => {
                 VisualToken { id: id(&["image_token_id"]), placeholder: Some("<video>") }
             }
+            Some("qwen2_5_vl") => VisualToken { id: id(&["video_token_id"]), placeholder: None },
             _ => {
                 VisualToken { id: id(&["image_token_index", "image_token_id"]), placeholder: None }
             }
