@@ -63,7 +63,8 @@ impl Linear {
     #[must_use]
     pub fn zeros(outputs: usize, inputs: usize, bias: bool, device: &Device) -> Self {
         Linear {
-            weight: Weight::Full(Tensor::zeros([outputs, inputs], device)),
+            // One zero seen everywhere: loading replaces it, and must not hold two models.
+            weight: Weight::Full(Tensor::<2>::zeros([1, 1], device).expand([outputs, inputs])),
             bias: bias.then(|| Tensor::zeros([outputs], device)),
             lora: None,
         }

@@ -54,7 +54,7 @@ pub fn sentencepiece(bytes: &[u8]) -> bool {
 /// is caught, too: the `tokenizers` library has some.
 #[must_use]
 pub fn tokenizer_json(bytes: &[u8]) -> bool {
-    tokenizer::try_prompt(bytes)
+    tokenizer::open::try_prompt(bytes)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 
 mod clock;
 mod library;
-mod open;
+pub(in crate::hf) mod open;
 mod protect;
 pub(in crate::hf) mod sentencepiece;
 mod split;
@@ -25,7 +25,6 @@ use tokenizers::Tokenizer;
 
 use crate::hf::files::{FileError, write_atomic, write_json};
 use library::{decode, encode};
-pub(in crate::hf) use open::try_prompt;
 use protect::{Marks, Piece, protect};
 use template::ChatTemplate;
 pub use template::Template;
