@@ -66,6 +66,14 @@ impl Folder {
             Folder::read(path, base, device)?
         };
         folder.model.pack_base(base)?;
+        let memory = folder.model.memory();
+        tracing::info!(
+            base_precision = %base,
+            base_bytes = memory.base,
+            embeddings_bytes = memory.embeddings,
+            vision_bytes = memory.vision,
+            "weights in memory"
+        );
         folder.opened = Some(std::path::absolute(path)?);
         Ok(folder)
     }
