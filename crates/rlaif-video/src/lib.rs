@@ -29,6 +29,7 @@ pub mod probe;
 mod process;
 pub mod resample;
 pub mod sampling;
+pub mod smolvlm;
 
 pub use batch::{BadClipPolicy, ClipCounts, SkippedClip, load_rows};
 pub use cache::{CacheError, CacheStats, FeatureCache, Features};
@@ -38,3 +39,4 @@ pub use preprocess::{PreprocessError, Preprocessor, Size};
 pub use probe::Probe;
 pub use resample::Filter;
 pub use sampling::Sampling;
+pub use smolvlm::SmolVlmProcessor;

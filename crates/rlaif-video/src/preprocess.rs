@@ -166,32 +166,12 @@ impl Preprocessor {
         clip_digest: &str,
         video: VideoMetadata,
     ) -> Result<Pixels, PreprocessError> {
-        let first = frames.first().ok_or(PreprocessError::NoFrames)?;
-        let (width, height) = (first.width, first.height);
-        let tables: [[f32; 256]; 3] = std::array::from_fn(|channel| self.table(channel));
-        let area = width as usize * height as usize;
-        let mut values = Vec::with_capacity(frames.len() * 3 * area);
-        for (index, frame) in frames.iter().enumerate() {
-            if (frame.width, frame.height) != (width, height) {
-                return Err(PreprocessError::MixedSizes {
-                    frame: index,
-                    expected: format!("{width} x {height}"),
-                    got: format!("{} x {}", frame.width, frame.height),
-                });
-            }
-            for (channel, table) in tables.iter().enumerate() {
-                let bytes = frame.rgb.iter().skip(channel).step_by(3);
-                values.extend(bytes.map(|byte| table[usize::from(*byte)]));
-            }
-        }
-        Ok(Pixels {
-            frames: frames.len(),
-            height: height as usize,
-            width: width as usize,
-            values,
-            digest: self.pixels_digest(clip_digest),
+        lay_out(
+            frames,
+            &std::array::from_fn(|channel| self.table(channel)),
+            self.pixels_digest(clip_digest),
             video,
-        })
+        )
     }
 
     /// Digest of the steps and of a clip's digest: [`Pixels::digest`] of what [`apply`] makes of
@@ -260,6 +240,40 @@ impl Preprocessor {
     }
 }
 
+/// Frames of one size as planes `[F, 3, H, W]`, each byte of a channel as its table has it.
+pub(crate) fn lay_out(
+    frames: &[Frame],
+    tables: &[[f32; 256]; 3],
+    digest: String,
+    video: VideoMetadata,
+) -> Result<Pixels, PreprocessError> {
+    let first = frames.first().ok_or(PreprocessError::NoFrames)?;
+    let (width, height) = (first.width, first.height);
+    let area = width as usize * height as usize;
+    let mut values = Vec::with_capacity(frames.len() * 3 * area);
+    for (index, frame) in frames.iter().enumerate() {
+        if (frame.width, frame.height) != (width, height) {
+            return Err(PreprocessError::MixedSizes {
+                frame: index,
+                expected: format!("{width} x {height}"),
+                got: format!("{} x {}", frame.width, frame.height),
+            });
+        }
+        for (channel, table) in tables.iter().enumerate() {
+            let bytes = frame.rgb.iter().skip(channel).step_by(3);
+            values.extend(bytes.map(|byte| table[usize::from(*byte)]));
+        }
+    }
+    Ok(Pixels {
+        frames: frames.len(),
+        height: height as usize,
+        width: width as usize,
+        values,
+        digest,
+        video,
+    })
+}
+
 /// Gives an error of [`Preprocessor::frame`] the index of the frame.
 pub(crate) fn at_frame(error: PreprocessError, index: usize) -> PreprocessError {
     match error {
@@ -270,7 +284,7 @@ pub(crate) fn at_frame(error: PreprocessError, index: usize) -> PreprocessError 
     }
 }
 
-fn within_limit(width: u64, height: u64) -> Result<(u32, u32), PreprocessError> {
+pub(crate) fn within_limit(width: u64, height: u64) -> Result<(u32, u32), PreprocessError> {
     let too_large = PreprocessError::TooLarge { width, height };
     match (u32::try_from(width), u32::try_from(height)) {
         (Ok(w), Ok(h)) if width.saturating_mul(height) <= FRAME_PIXELS_LIMIT => Ok((w, h)),

@@ -21,7 +21,7 @@ use crate::{
 /// The file's name within a checkpoint folder.
 pub const CONFIG_FILE: &str = "preprocessor_config.json";
 /// Where `transformers` 5 saves the settings of a whole processor.
-const PROCESSOR_FILE: &str = "processor_config.json";
+pub(crate) const PROCESSOR_FILE: &str = "processor_config.json";
 
 const FAMILY: [&str; 3] = ["CLIPImageProcessor", "CLIPFeatureExtractor", "LlavaImageProcessor"];
 /// Keys that [`Preprocessor`]'s fields stand for.
@@ -183,7 +183,7 @@ impl Preprocessor {
     }
 }
 
-fn read(path: &Path) -> Result<Map<String, Value>, PreprocessError> {
+pub(crate) fn read(path: &Path) -> Result<Map<String, Value>, PreprocessError> {
     let text = fs::read_to_string(path)
         .map_err(|source| PreprocessError::Io { path: path.to_owned(), source })?;
     match serde_json::from_str(&text) {
@@ -194,13 +194,18 @@ fn read(path: &Path) -> Result<Map<String, Value>, PreprocessError> {
 }
 
 /// A JSON object and the file that it came from.
-struct Fields<'a> {
-    map: &'a Map<String, Value>,
-    path: &'a Path,
+pub(crate) struct Fields<'a> {
+    pub(crate) map: &'a Map<String, Value>,
+    pub(crate) path: &'a Path,
 }
 
 impl Fields<'_> {
-    fn error(&self, field: &'static str, expected: &str, got: &Value) -> PreprocessError {
+    pub(crate) fn error(
+        &self,
+        field: &'static str,
+        expected: &str,
+        got: &Value,
+    ) -> PreprocessError {
         PreprocessError::Field {
             path: self.path.to_owned(),
             field,
@@ -210,7 +215,7 @@ impl Fields<'_> {
     }
 
     /// The field's value; absent and `null` both mean the class's default.
-    fn get(&self, field: &str) -> Option<&Value> {
+    pub(crate) fn get(&self, field: &str) -> Option<&Value> {
         self.map.get(field).filter(|value| !value.is_null())
     }
 
@@ -227,17 +232,17 @@ impl Fields<'_> {
         Ok(())
     }
 
-    fn flag(&self, field: &'static str, default: bool) -> Result<bool, PreprocessError> {
+    pub(crate) fn flag(&self, field: &'static str, default: bool) -> Result<bool, PreprocessError> {
         let Some(value) = self.get(field) else { return Ok(default) };
         value.as_bool().ok_or_else(|| self.error(field, "true or false", value))
     }
 
-    fn number(&self, field: &'static str, default: f64) -> Result<f64, PreprocessError> {
+    pub(crate) fn number(&self, field: &'static str, default: f64) -> Result<f64, PreprocessError> {
         let Some(value) = self.get(field) else { return Ok(default) };
         value.as_f64().ok_or_else(|| self.error(field, "a number", value))
     }
 
-    fn channels(
+    pub(crate) fn channels(
         &self,
         field: &'static str,
         default: [f64; 3],
@@ -252,7 +257,7 @@ impl Fields<'_> {
             .ok_or_else(|| self.error(field, "3 numbers (red, green, blue) or one", value))
     }
 
-    fn filter(&self, default: Filter) -> Result<Filter, PreprocessError> {
+    pub(crate) fn filter(&self, default: Filter) -> Result<Filter, PreprocessError> {
         let Some(value) = self.get("resample") else { return Ok(default) };
         value
             .as_u64()
@@ -288,12 +293,12 @@ impl Fields<'_> {
     }
 }
 
-fn both_sides(map: &Map<String, Value>) -> Option<(u32, u32)> {
+pub(crate) fn both_sides(map: &Map<String, Value>) -> Option<(u32, u32)> {
     (map.len() == 2).then_some(())?;
     Some((side(map.get("height")?)?, side(map.get("width")?)?))
 }
 
-fn side(value: &Value) -> Option<u32> {
+pub(crate) fn side(value: &Value) -> Option<u32> {
     value.as_u64().and_then(|side| u32::try_from(side).ok()).filter(|side| *side > 0)
 }
 

@@ -90,7 +90,9 @@ impl Sampling {
             Sampling::Uniform { frames } if !(1..=FRAMES_LIMIT).contains(&frames) => {
                 fail(format!("`frames` must be in 1..={FRAMES_LIMIT}, got {frames}"))
             }
-            Sampling::Fps { fps, .. } | Sampling::SmolVlm { fps, .. } if !(fps.is_finite() && fps > 0.0) => {
+            Sampling::Fps { fps, .. } | Sampling::SmolVlm { fps, .. }
+                if !(fps.is_finite() && fps > 0.0) =>
+            {
                 fail(format!("`fps` must be above 0, got {fps}"))
             }
             Sampling::Fps { max_frames, .. } | Sampling::SmolVlm { max_frames, .. }

@@ -5,5 +5,6 @@ mod images;
 mod limits;
 mod long;
 mod parity;
+mod smolvlm;
 mod support;
 mod video;
