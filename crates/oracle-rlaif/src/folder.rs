@@ -12,7 +12,9 @@ use rlaif_model::hf::{
 use rlaif_model::{LoadError, Parameters, Vlm};
 use rlaif_rollout::{PromptBuilder, WorldClips};
 use rlaif_train::Trainable;
-use rlaif_video::{FeatureCache, Loader, Preprocessor, Sampling, digest::digest_parts};
+use rlaif_video::{
+    FeatureCache, FrameProcessor, Loader, Preprocessor, Sampling, digest::digest_parts,
+};
 
 use crate::recipe::{ClipWorldModel, ModelSource, VideoConfig};
 
@@ -30,7 +32,7 @@ pub struct Folder {
     /// Tokenizer and chat template.
     pub tokenizer: Arc<ChatTokenizer>,
     /// What is done to frames.
-    pub preprocessor: Preprocessor,
+    pub processor: FrameProcessor,
     /// End tokens and sampling defaults.
     pub generation: GenerationConfig,
     /// Where the weights were read from; `None` for weights that were made here.
@@ -73,7 +75,7 @@ impl Folder {
         Ok(Folder {
             model,
             tokenizer: Arc::new(tokenizer),
-            preprocessor: Preprocessor::from_folder(path)?,
+            processor: FrameProcessor::from_folder(path)?,
             generation: GenerationConfig::open(path)?,
             path: Some(std::path::absolute(path)?),
         })
@@ -145,7 +147,7 @@ impl Folder {
             ..TextConfig::default()
         };
         let mut config = ModelConfig::new(vision, text, tokenizer.image_token_id());
-        config.video_pooling = VideoPooling::SpatialTemporal;
+        config.set_video_pooling(VideoPooling::SpatialTemporal);
         config.num_frames = Some(world.frames);
         config.validate().context("`model.clip_world`")?;
         let generation = GenerationConfig {
@@ -155,20 +157,20 @@ impl Folder {
             ..GenerationConfig::default()
         };
         // The world's background is dark and plain: at zero, so that what is not background counts.
-        let preprocessor = Preprocessor {
+        let processor = FrameProcessor::from(Preprocessor {
             image_mean: [WORLD_BACKGROUND; 3],
             image_std: [WORLD_SPREAD; 3],
             ..Preprocessor::clip(world.size)
-        };
+        });
         let mut model = rlaif_model::init(&config, seed, device);
         let clips = (0..STANDARDISING_CLIPS)
             .map(|clip| {
                 let clip = rlaif_world::clip_at(&format!("train/{clip}"))?;
-                Ok(preprocessor.apply(&clip)?)
+                Ok(processor.apply(&clip)?)
             })
             .collect::<Result<Vec<_>>>()?;
         rlaif_model::standardise_visual_tokens(&mut model, &clips);
-        Ok(Folder { model, tokenizer: Arc::new(tokenizer), preprocessor, generation, path: None })
+        Ok(Folder { model, tokenizer: Arc::new(tokenizer), processor, generation, path: None })
     }
 
     /// Writes everything but the weights.
@@ -185,7 +187,7 @@ impl Folder {
             }
         };
         self.tokenizer.save(path).map_err(|e| other("tokenizer.json")(e.into()))?;
-        self.preprocessor.save(path).map_err(|e| other("preprocessor_config.json")(e.into()))?;
+        self.processor.save(path).map_err(|e| other("preprocessor_config.json")(e.into()))?;
         self.generation.save(path).map_err(|e| other("generation_config.json")(e.into()))
     }
 
@@ -239,8 +241,11 @@ impl Folder {
         let frames = self.model.config.num_frames.unwrap_or(8);
         Ok(PromptBuilder {
             tokenizer: self.tokenizer.clone(),
-            sampling: video.sampling.unwrap_or(Sampling::Uniform { frames }),
-            preprocessor: self.preprocessor.clone(),
+            sampling: video
+                .sampling
+                .or(self.processor.sampling())
+                .unwrap_or(Sampling::Uniform { frames }),
+            processor: self.processor.clone(),
             loader: Loader::default(),
             world,
             cache,
@@ -254,7 +259,7 @@ impl Folder {
 /// never be found in the cache.
 #[must_use]
 pub fn tower_digest(model: &Vlm) -> String {
-    let mut parts = vec![format!("{:?} {}", model.config.vision, model.config.tower_layers())];
+    let mut parts = vec![format!("{:?}", model.config.arch)];
     model.read(|name, slot| {
         if name.starts_with("vision_tower.") {
             let bytes: Vec<u8> =

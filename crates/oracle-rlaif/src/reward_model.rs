@@ -123,14 +123,13 @@ pub fn scored_item(
         messages.push(Message::text(Role::Assistant, *candidate));
         messages.push(Message::text(Role::User, settings.request(narrative)));
         let mut input = builder.prompt_about(&model.vlm, &messages, visual.clone())?;
-        input.ids.extend_from_slice(&opening);
+        input.extend(&opening);
         whole.push(input);
     }
     let ids: Vec<&[u32]> = whole.iter().map(|input| input.ids.as_slice()).collect();
     let first = whole.first().context("there is no answer to score")?;
-    let visual_end = first.visual.as_ref().map_or(0, |(at, _)| at.end);
-    let common = common_beginning(&ids, visual_end);
-    let shared = PromptInput { ids: first.ids[..common].to_vec(), visual: first.visual.clone() };
+    let common = common_beginning(&ids, first.visual_end());
+    let shared = first.truncated(common);
     let continuations = ids.iter().map(|ids| ids[common..].to_vec()).collect();
     Ok(ScoredItem { shared, continuations })
 }

@@ -219,10 +219,9 @@ pub fn common_beginning(prompts: &[&[u32]], visual_end: usize) -> usize {
 /// Splits prompts about one clip into their common beginning and the rest of each.
 pub(crate) fn share(whole: &[(PromptInput, Vec<u32>)]) -> Option<SftItem> {
     let (first, _) = whole.first()?;
-    let visual_end = first.visual.as_ref().map_or(0, |(at, _)| at.end);
     let ids: Vec<&[u32]> = whole.iter().map(|(prompt, _)| prompt.ids.as_slice()).collect();
-    let common = common_beginning(&ids, visual_end);
-    let shared = PromptInput { ids: first.ids[..common].to_vec(), visual: first.visual.clone() };
+    let common = common_beginning(&ids, first.visual_end());
+    let shared = first.truncated(common);
     let turns = whole
         .iter()
         .map(|(prompt, answer)| {
@@ -240,7 +239,7 @@ mod tests {
     use super::*;
 
     fn prompt(ids: &[u32]) -> PromptInput {
-        PromptInput { ids: ids.to_vec(), visual: None }
+        PromptInput { ids: ids.to_vec(), visual: None, positions: None }
     }
 
     #[test]

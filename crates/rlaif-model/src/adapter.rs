@@ -7,7 +7,7 @@ use burn::tensor::{Tensor, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::hf::{Adapter, AdapterConfig, AdapterError, write_adapter};
+use crate::hf::{Adapter, AdapterConfig, AdapterError, decoder_module, write_adapter};
 use crate::load::LoadError;
 use crate::lora::LoraConfig;
 use crate::parameters::Parameters;
@@ -95,7 +95,8 @@ pub fn save_adapter(
     }
     let mut file = AdapterConfig::new(config.r, config.lora_alpha, config.target_modules.clone());
     file.base_model_name_or_path = base.map(|path| path.display().to_string());
-    write_adapter(folder, &file, tensors).map_err(|source| other(folder, source))
+    write_adapter(folder, &file, decoder_module(&model.config.arch), tensors)
+        .map_err(|source| other(folder, source))
 }
 
 fn other(folder: &Path, source: AdapterError) -> LoadError {

@@ -9,36 +9,24 @@
 use burn::tensor::{Device, Int, Tensor};
 use rlaif_ops::{Heads, Span};
 
-use crate::hf::TextConfig;
-use crate::kv::{KvLayer, Prefix, Suffix, Turn};
+use crate::block::{Block, Rows};
+use crate::hf::{AttentionBias, TextConfig};
+use crate::kv::{Positions, Prefix, Suffix, Turn};
 use crate::layers::{Linear, RmsNorm};
 use crate::parameters::{Parameters, Slot, join};
-
-/// One decoder block.
-#[derive(Clone, Debug)]
-pub struct Block {
-    input_norm: RmsNorm,
-    q: Linear,
-    k: Linear,
-    v: Linear,
-    o: Linear,
-    post_norm: RmsNorm,
-    gate: Linear,
-    up: Linear,
-    down: Linear,
-}
 
 /// The language model.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     /// Token embeddings `[vocabulary, hidden]`.
     pub embed: Tensor<2>,
-    layers: Vec<Block>,
-    norm: RmsNorm,
+    pub(crate) layers: Vec<Block>,
+    pub(crate) norm: RmsNorm,
     /// Output head `[vocabulary, hidden]`; `None` where it is tied to the embeddings.
     lm_head: Option<Tensor<2>>,
-    heads: Heads,
+    pub(crate) heads: Heads,
     rope_theta: f64,
+    mrope_section: Option<[usize; 3]>,
 }
 
 impl Decoder {
@@ -52,20 +40,23 @@ impl Decoder {
             kv: config.num_key_value_heads,
             dim: config.head_dim,
         };
-        let linear = |outputs: usize, inputs: usize, bias: bool| Linear {
-            weight: Tensor::zeros([outputs, inputs], device),
-            bias: bias.then(|| Tensor::zeros([outputs], device)),
-            lora: None,
+        let linear = |outputs: usize, inputs: usize, bias: bool| {
+            Linear::zeros(outputs, inputs, bias, device)
         };
         let norm = || RmsNorm { weight: Tensor::ones([hidden], device), eps: config.rms_norm_eps };
-        let (attention_bias, mlp_bias) = (config.attention_bias, config.mlp_bias);
+        let mlp_bias = config.mlp_bias;
+        let qkv_bias = config.attention_bias != AttentionBias::None;
         let layers = (0..config.num_hidden_layers)
             .map(|_| Block {
                 input_norm: norm(),
-                q: linear(heads.query * heads.dim, hidden, attention_bias),
-                k: linear(heads.kv * heads.dim, hidden, attention_bias),
-                v: linear(heads.kv * heads.dim, hidden, attention_bias),
-                o: linear(hidden, heads.query * heads.dim, attention_bias),
+                q: linear(heads.query * heads.dim, hidden, qkv_bias),
+                k: linear(heads.kv * heads.dim, hidden, qkv_bias),
+                v: linear(heads.kv * heads.dim, hidden, qkv_bias),
+                o: linear(
+                    hidden,
+                    heads.query * heads.dim,
+                    config.attention_bias == AttentionBias::All,
+                ),
                 post_norm: norm(),
                 gate: linear(config.intermediate_size, hidden, mlp_bias),
                 up: linear(config.intermediate_size, hidden, mlp_bias),
@@ -80,6 +71,7 @@ impl Decoder {
                 .then(|| Tensor::zeros([config.vocab_size, hidden], device)),
             heads,
             rope_theta: config.rope_theta,
+            mrope_section: config.mrope_section,
         }
     }
 
@@ -96,90 +88,84 @@ impl Decoder {
         self.embed.clone().select(0, index_tensor(&ids, &self.embed.device()))
     }
 
+    /// [`prefill_at`](Self::prefill_at) with tokens counted from 0 in each prompt.
+    #[must_use]
+    pub fn prefill(&self, embeds: Tensor<2>, lens: &[usize]) -> Prefix {
+        let positions: Vec<Positions> = lens.iter().map(|len| Positions::text(*len)).collect();
+        self.prefill_at(embeds, &positions.iter().collect::<Vec<_>>())
+    }
+
     /// Encodes packed prompts: the one pass over each prompt that all its continuations share.
     ///
     /// `embeds` is `[Σ lens, hidden]`. In the last layer only keys and values are computed for
     /// tokens before a prompt's last one: nothing reads the rest.
     #[must_use]
-    pub fn prefill(&self, embeds: Tensor<2>, lens: &[usize]) -> Prefix {
-        let device = embeds.device();
-        let positions: Vec<usize> = lens.iter().flat_map(|len| 0..*len).collect();
-        let (cos, sin) = self.rotary_table(&positions, &device);
-        let mut spans = Vec::with_capacity(lens.len());
-        let mut start = 0;
-        for len in lens {
-            spans.push(Span { q: start..start + len, kv: start..start + len, prefix: 0..0 });
-            start += len;
-        }
-        let last_rows: Vec<usize> = spans.iter().map(|span| span.q.end - 1).collect();
-
+    pub fn prefill_at(&self, embeds: Tensor<2>, prompts: &[&Positions]) -> Prefix {
+        let rows = self.prompt_rows(prompts, &embeds.device());
         let mut x = embeds; // [T, hidden]
         let mut layers = Vec::with_capacity(self.layers.len());
         for (index, block) in self.layers.iter().enumerate() {
-            let h = block.input_norm.forward(x.clone());
-            let k = rlaif_ops::rotary(
-                block.k.forward(h.clone()),
-                cos.clone(),
-                sin.clone(),
-                self.heads.kv,
-            );
-            let v = block.v.forward(h.clone());
-            let attended = if index + 1 == self.layers.len() {
-                let rows = index_tensor(&last_rows, &device);
-                x = x.select(0, rows.clone());
-                let q = rlaif_ops::rotary(
-                    block.q.forward(h.select(0, rows.clone())),
-                    cos.clone().select(0, rows.clone()),
-                    sin.clone().select(0, rows),
-                    self.heads.query,
-                );
-                let last: Vec<Span> = spans
-                    .iter()
-                    .enumerate()
-                    .map(|(i, span)| Span { q: i..i + 1, kv: span.kv.clone(), prefix: 0..0 })
-                    .collect();
-                rlaif_ops::attention(q, k.clone(), v.clone(), None, self.heads, &last, true)
-            } else {
-                let q = rlaif_ops::rotary(
-                    block.q.forward(h),
-                    cos.clone(),
-                    sin.clone(),
-                    self.heads.query,
-                );
-                rlaif_ops::attention(q, k.clone(), v.clone(), None, self.heads, &spans, true)
-            };
-            x = block.after_attention(x, attended);
-            layers.push(KvLayer { k, v });
+            let (out, kv) = block.prompt(x, &rows, self.heads, index + 1 == self.layers.len());
+            x = out;
+            layers.push(kv);
         }
-        Prefix { layers, lens: lens.to_vec(), last_hidden: self.norm.forward(x) }
+        let lens = prompts.iter().map(|prompt| prompt.rows.len()).collect();
+        let next = prompts.iter().map(|prompt| prompt.next).collect();
+        Prefix { layers, lens, next, last_hidden: self.norm.forward(x) }
     }
 
     /// Runs packed continuations after their prompts, all tokens at once: the training pass.
     ///
-    /// `embeds` is `[Σ turn.len, hidden]`; positions of every continuation start at its prompt's
-    /// length. Returns normalised hidden states, `[Σ turn.len, hidden]`.
+    /// `embeds` is `[Σ turn.len, hidden]`; positions of every continuation start where its prompt's
+    /// end. Returns normalised hidden states, `[Σ turn.len, hidden]`.
     #[must_use]
     pub fn extend(&self, prefix: &Prefix, embeds: Tensor<2>, turns: &[Turn]) -> Tensor<2> {
-        let device = embeds.device();
+        let rows = self.turn_rows(&prefix.lens, &prefix.next, turns, &embeds.device());
+        let mut x = embeds;
+        for (block, past) in self.layers.iter().zip(&prefix.layers) {
+            x = block.turns(x, past, &rows, self.heads);
+        }
+        self.norm.forward(x)
+    }
+
+    /// Where the rows of packed prompts stand.
+    pub(crate) fn prompt_rows(&self, prompts: &[&Positions], device: &Device) -> Rows {
+        let positions: Vec<[usize; 3]> =
+            prompts.iter().flat_map(|prompt| prompt.rows.iter().copied()).collect();
+        let (cos, sin) = self.rotary_table(&positions, device);
+        let mut spans = Vec::with_capacity(prompts.len());
+        let mut start = 0;
+        for prompt in prompts {
+            let rows = start..start + prompt.rows.len();
+            start = rows.end;
+            spans.push(Span { q: rows.clone(), kv: rows, prefix: 0..0 });
+        }
+        Rows { cos, sin, spans }
+    }
+
+    /// Where the rows of packed continuations stand, after prompts of these lengths and next
+    /// positions.
+    pub(crate) fn turn_rows(
+        &self,
+        lens: &[usize],
+        next: &[usize],
+        turns: &[Turn],
+        device: &Device,
+    ) -> Rows {
         let mut positions = Vec::new();
         let mut spans = Vec::with_capacity(turns.len());
         let mut start = 0;
         for turn in turns {
-            let first = prefix.lens[turn.prompt];
-            positions.extend(first..first + turn.len);
+            let first = next[turn.prompt];
+            positions.extend((first..first + turn.len).map(|at| [at; 3]));
             let rows = start..start + turn.len;
-            spans.push(Span { q: rows.clone(), kv: rows, prefix: prefix.rows(turn.prompt) });
-            start += turn.len;
+            start = rows.end;
+            let before: usize = lens[..turn.prompt].iter().sum();
+            let prefix = before..before + lens[turn.prompt];
+            spans.push(Span { q: rows.clone(), kv: rows, prefix });
         }
-        let (cos, sin) = self.rotary_table(&positions, &device);
-        let mut x = embeds;
-        for (block, past) in self.layers.iter().zip(&prefix.layers) {
-            let (q, k, v) = block.qkv(x.clone(), &cos, &sin, self.heads);
-            let past = Some((past.k.clone(), past.v.clone()));
-            let attended = rlaif_ops::attention(q, k, v, past, self.heads, &spans, true);
-            x = block.after_attention(x, attended);
-        }
-        self.norm.forward(x)
+        let (cos, sin) = self.rotary_table(&positions, device);
+        Rows { cos, sin, spans }
     }
 
     /// One more token of every continuation in flight: `embeds` is `[slots, hidden]`. Returns
@@ -193,9 +179,10 @@ impl Decoder {
         assert!(suffix.len < suffix.capacity, "the suffix holds {} tokens", suffix.capacity);
         let (slots, at, capacity) = (suffix.slots(), suffix.len, suffix.capacity);
         let width = self.heads.kv * self.heads.dim;
-        let positions: Vec<usize> = suffix.prompts.iter().map(|p| prefix.lens[*p] + at).collect();
+        let positions: Vec<[usize; 3]> =
+            suffix.prompts.iter().map(|p| [prefix.next[*p] + at; 3]).collect();
         let (cos, sin) = self.rotary_table(&positions, &embeds.device());
-        let spans: Vec<Span> = suffix
+        let spans = suffix
             .prompts
             .iter()
             .enumerate()
@@ -205,9 +192,10 @@ impl Decoder {
                 prefix: prefix.rows(*prompt),
             })
             .collect();
+        let rows = Rows { cos, sin, spans };
         let mut x = embeds;
         for (index, (block, past)) in self.layers.iter().zip(&prefix.layers).enumerate() {
-            let (q, k, v) = block.qkv(x.clone(), &cos, &sin, self.heads);
+            let (q, k, v) = block.qkv(x.clone(), &rows, self.heads);
             let Some((keys, values)) = suffix.layers[index].take() else {
                 unreachable!("every layer's cache is put back below")
             };
@@ -216,8 +204,15 @@ impl Decoder {
             let values = values.slice_assign(place, v.reshape([slots, 1, width]));
             let flat = |t: &Tensor<3>| t.clone().reshape([slots * capacity, width]);
             let past = Some((past.k.clone(), past.v.clone()));
-            let attended =
-                rlaif_ops::attention(q, flat(&keys), flat(&values), past, self.heads, &spans, true);
+            let attended = rlaif_ops::attention(
+                q,
+                flat(&keys),
+                flat(&values),
+                past,
+                self.heads,
+                &rows.spans,
+                true,
+            );
             suffix.layers[index] = Some((keys, values));
             x = block.after_attention(x, attended);
         }
@@ -265,7 +260,7 @@ impl Decoder {
     }
 
     /// `cos` and `sin` of each position's angles, `[positions, head_dim / 2]`.
-    fn rotary_table(&self, positions: &[usize], device: &Device) -> (Tensor<2>, Tensor<2>) {
+    fn rotary_table(&self, positions: &[[usize; 3]], device: &Device) -> (Tensor<2>, Tensor<2>) {
         let half = self.heads.dim / 2;
         #[expect(clippy::cast_possible_truncation, reason = "angles are computed in f32")]
         let theta = self.rope_theta as f32;
@@ -275,72 +270,24 @@ impl Decoder {
                 1.0 / theta.powf(exponent)
             })
             .collect();
+        // The axis that each frequency turns by: all by the first, which text has alone, or some by
+        // time, row and column each.
+        let sections = self.mrope_section.unwrap_or([half, 0, 0]);
+        let axes: Vec<usize> = sections
+            .iter()
+            .enumerate()
+            .flat_map(|(axis, n)| std::iter::repeat_n(axis, *n))
+            .collect();
         let mut cos = Vec::with_capacity(positions.len() * half);
         let mut sin = Vec::with_capacity(positions.len() * half);
         for position in positions {
-            for frequency in &frequencies {
-                let (s, c) = (*position as f32 * frequency).sin_cos();
+            for (frequency, axis) in frequencies.iter().zip(&axes) {
+                let (s, c) = (position[*axis] as f32 * frequency).sin_cos();
                 cos.push(c);
                 sin.push(s);
             }
         }
         (matrix(cos, positions.len(), half, device), matrix(sin, positions.len(), half, device))
-    }
-}
-
-impl Block {
-    fn qkv(
-        &self,
-        x: Tensor<2>,
-        cos: &Tensor<2>,
-        sin: &Tensor<2>,
-        heads: Heads,
-    ) -> (Tensor<2>, Tensor<2>, Tensor<2>) {
-        let h = self.input_norm.forward(x);
-        let q = self.q.forward(h.clone());
-        let k = self.k.forward(h.clone());
-        (
-            rlaif_ops::rotary(q, cos.clone(), sin.clone(), heads.query),
-            rlaif_ops::rotary(k, cos.clone(), sin.clone(), heads.kv),
-            self.v.forward(h),
-        )
-    }
-
-    fn after_attention(&self, x: Tensor<2>, attended: Tensor<2>) -> Tensor<2> {
-        let x = x + self.o.forward(attended);
-        let h = self.post_norm.forward(x.clone());
-        let gated = rlaif_ops::swiglu(self.gate.forward(h.clone()), self.up.forward(h));
-        x + self.down.forward(gated)
-    }
-
-    /// Part of the block that a linear layer belongs to.
-    fn room(name: &str) -> &'static str {
-        match name {
-            "gate_proj" | "up_proj" | "down_proj" => "mlp",
-            _ => "self_attn",
-        }
-    }
-
-    fn named_linears(&mut self) -> [(&'static str, &mut Linear); 7] {
-        [
-            ("q_proj", &mut self.q),
-            ("k_proj", &mut self.k),
-            ("v_proj", &mut self.v),
-            ("o_proj", &mut self.o),
-            ("gate_proj", &mut self.gate),
-            ("up_proj", &mut self.up),
-            ("down_proj", &mut self.down),
-        ]
-    }
-}
-
-impl Parameters for Block {
-    fn walk(&mut self, prefix: &str, visit: &mut dyn FnMut(&str, Slot<'_>)) {
-        self.input_norm.walk(&join(prefix, "input_layernorm"), visit);
-        self.post_norm.walk(&join(prefix, "post_attention_layernorm"), visit);
-        for (name, linear) in self.named_linears() {
-            linear.walk(&join(prefix, &format!("{}.{name}", Block::room(name))), visit);
-        }
     }
 }
 

@@ -13,6 +13,37 @@ pub struct KvLayer {
     pub v: Tensor<2>,
 }
 
+/// Rotary positions of a prompt's tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Positions {
+    /// Time, row and column of each token; text has three times the same.
+    pub rows: Vec<[usize; 3]>,
+    /// Position of the first token after the prompt.
+    pub next: usize,
+}
+
+impl Positions {
+    /// Of `len` tokens of text, or of any tokens where the model has no M-RoPE: 0, 1, 2, ...
+    #[must_use]
+    pub fn text(len: usize) -> Self {
+        Positions { rows: (0..len).map(|at| [at; 3]).collect(), next: len }
+    }
+
+    /// Adds `len` tokens of text at the end.
+    pub fn extend_text(&mut self, len: usize) {
+        self.rows.extend((self.next..self.next + len).map(|at| [at; 3]));
+        self.next += len;
+    }
+
+    /// Of the first `len` tokens; the position after them is that of the token cut off, which must
+    /// be text.
+    #[must_use]
+    pub fn truncated(&self, len: usize) -> Self {
+        let next = self.rows.get(len).map_or(self.next, |row| row[0]);
+        Positions { rows: self.rows[..len.min(self.rows.len())].to_vec(), next }
+    }
+}
+
 /// Encoded prompts, packed: what their continuations attend to.
 #[derive(Clone, Debug)]
 pub struct Prefix {
@@ -20,6 +51,8 @@ pub struct Prefix {
     pub layers: Vec<KvLayer>,
     /// Length of each prompt in tokens.
     pub lens: Vec<usize>,
+    /// Position of each prompt's first continuing token.
+    pub next: Vec<usize>,
     /// Normalised hidden state of each prompt's last token, `[prompts, hidden]`: it predicts
     /// each continuation's first token.
     pub last_hidden: Tensor<2>,
@@ -44,6 +77,7 @@ impl Prefix {
                 .map(|layer| KvLayer { k: plain(&layer.k), v: plain(&layer.v) })
                 .collect(),
             lens: self.lens.clone(),
+            next: self.next.clone(),
             last_hidden: plain(&self.last_hidden),
         }
     }

@@ -1,6 +1,6 @@
 //! The shared layers: linear with LoRA, norms.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use crate::parameters::{Parameters, Slot, join};
 
@@ -29,6 +29,16 @@ pub struct Linear {
 }
 
 impl Linear {
+    /// All zeros, without an adapter.
+    #[must_use]
+    pub fn zeros(outputs: usize, inputs: usize, bias: bool, device: &Device) -> Self {
+        Linear {
+            weight: Tensor::zeros([outputs, inputs], device),
+            bias: bias.then(|| Tensor::zeros([outputs], device)),
+            lora: None,
+        }
+    }
+
     /// # Shapes
     ///
     /// - `x`: `[tokens, in]`
@@ -101,6 +111,16 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
+    /// Gain one, bias zero.
+    #[must_use]
+    pub fn ones(features: usize, eps: f64, device: &Device) -> Self {
+        LayerNorm {
+            weight: Tensor::ones([features], device),
+            bias: Tensor::zeros([features], device),
+            eps,
+        }
+    }
+
     /// `[tokens, features]` to the same shape.
     #[must_use]
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {

@@ -1,7 +1,7 @@
 //! Video-language models: vision tower, projector, decoder, LoRA, Hugging Face folders.
 //!
 //! ```text
-//! Pixels -> tower -> projector -> pooling -> visual tokens \
+//! Pixels -> tower -> projector, pooling -> visual tokens \
 //!                                                           embeds -> decoder -> hidden states
 //! token ids ----------------------------> token embeddings /
 //! ```
@@ -12,6 +12,7 @@
 //! memory until the policy's own weights change.
 
 pub mod adapter;
+mod block;
 pub mod decoder;
 pub mod hf;
 pub mod kv;
@@ -19,16 +20,19 @@ pub mod layers;
 pub mod load;
 pub mod lora;
 pub mod parameters;
+pub mod recompute;
 pub mod scalar;
-pub mod tower;
+pub mod vision;
 pub mod vlm;
 
 pub use adapter::{attach_adapter, save_adapter};
 pub use decoder::Decoder;
-pub use kv::{KvLayer, Prefix, Suffix, Turn};
+pub use kv::{KvLayer, Positions, Prefix, Suffix, Turn};
 pub use layers::Linear;
 pub use load::{LoadError, init, load, save, standardise_visual_tokens};
 pub use lora::LoraConfig;
 pub use parameters::{Gradients, Parameters, Slot};
+pub use recompute::Recompute;
 pub use scalar::ScalarVlm;
+pub use vision::{Grid, GridError, Vision};
 pub use vlm::Vlm;

@@ -1,6 +1,7 @@
 //! Models from Hugging Face folders, back into them, and from nothing.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
@@ -8,8 +9,12 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rlaif_data::Pixels;
 
-use crate::hf::{ConfigError, ModelConfig, Weights, WeightsError, expected_tensors, write_weights};
+use crate::hf::{
+    Architecture, ConfigError, ModelConfig, Weights, WeightsError, expected_tensors, stored_name,
+    write_weights,
+};
 use crate::parameters::{Parameters, Slot};
+use crate::vision::Vision;
 use crate::vlm::Vlm;
 
 /// A model folder that could not be read or written.
@@ -42,6 +47,7 @@ pub fn load(folder: impl AsRef<Path>, device: &Device) -> Result<Vlm, LoadError>
     let weights = Weights::open(&folder)?;
     weights.check(&expected_tensors(&config))?;
     let mut model = Vlm::zeros(&config, device);
+    model.stored_names = Arc::new(weights.stored_names());
     let mut failed = None;
     model.walk("", &mut |name, mut slot| {
         if failed.is_some() {
@@ -73,7 +79,9 @@ pub fn save(model: &Vlm, folder: impl AsRef<Path>) -> Result<(), LoadError> {
     let named = expected_tensors(&model.config).into_iter().filter_map(|(name, shape)| {
         let tensor = tensors.remove(&name)?;
         let values: Vec<f32> = tensor.into_data().iter::<f32>().collect();
-        Some((name, shape, values))
+        let stored = model.stored_names.get(&name).cloned();
+        let stored = stored.unwrap_or_else(|| stored_name(&model.config.arch, &name));
+        Some((stored, shape, values))
     });
     write_weights(&folder, model.config.dtype, named)?;
     Ok(())
@@ -85,12 +93,12 @@ pub fn save(model: &Vlm, folder: impl AsRef<Path>) -> Result<(), LoadError> {
 pub fn init(config: &ModelConfig, seed: u64, device: &Device) -> Vlm {
     let mut model = Vlm::zeros(config, device);
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let tower_depth = match &config.arch {
+        Architecture::Llava(arch) => arch.vision.num_hidden_layers,
+        Architecture::SmolVlm(arch) => arch.vision.num_hidden_layers,
+    };
     let depth = |name: &str| {
-        if name.starts_with("vision_tower") {
-            config.vision.num_hidden_layers
-        } else {
-            config.text.num_hidden_layers
-        }
+        if name.starts_with("vision_tower") { tower_depth } else { config.text.num_hidden_layers }
     };
     model.walk("", &mut |name, mut slot| {
         let shape = slot.shape();
@@ -125,7 +133,10 @@ const VISUAL_SPREAD: f64 = 0.25;
 pub fn standardise_visual_tokens(model: &mut Vlm, clips: &[Pixels]) {
     let tokens: Vec<Tensor<2>> = clips
         .iter()
-        .map(|pixels| model.visual_tokens(model.tower_features(pixels), &[pixels.frames]))
+        .filter_map(|pixels| {
+            let grid = model.vision.grid(pixels).ok()?;
+            Some(model.visual_tokens(model.tower_features(pixels), &[grid]))
+        })
         .collect();
     if tokens.is_empty() {
         return;
@@ -135,8 +146,10 @@ pub fn standardise_visual_tokens(model: &mut Vlm, clips: &[Pixels]) {
     let centre = tokens.clone().mean_dim(0); // [1, hidden]
     let squares = (tokens - centre.clone()).powf_scalar(2.0).mean();
     let spread = f64::from(squares.into_scalar::<f32>()).sqrt();
-    if spread > 0.0 {
-        model.projector.standardise(centre.reshape([hidden]), VISUAL_SPREAD / spread);
+    if spread > 0.0
+        && let Vision::Llava(vision) = &mut model.vision
+    {
+        vision.projector.standardise(centre.reshape([hidden]), VISUAL_SPREAD / spread);
     }
 }
 

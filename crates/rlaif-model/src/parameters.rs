@@ -85,11 +85,33 @@ pub trait Parameters: Clone {
         copy
     }
 
+    /// The same off the autodiff graph, on the plain device. Shares memory with `self`.
+    #[must_use]
+    fn plain(&self) -> Self {
+        fn inner<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+            if tensor.is_autodiff() { tensor.inner() } else { tensor }
+        }
+        let mut copy = self.clone();
+        copy.walk("", &mut |_, mut slot| slot.map(inner, inner));
+        copy
+    }
+
     /// Gradients of a [`tracked`](Parameters::tracked) copy after `backward`; parameters that
     /// the loss did not reach are left out.
     fn gradients(&self, gradients: &burn::tensor::Gradients) -> Gradients {
         let mut named = Gradients::new();
-        self.read(|name, slot| {
+        self.add_gradients("", gradients, &mut named);
+        named
+    }
+
+    /// [`gradients`](Self::gradients) under `prefix`, added to those that `named` holds already.
+    fn add_gradients(
+        &self,
+        prefix: &str,
+        gradients: &burn::tensor::Gradients,
+        named: &mut Gradients,
+    ) {
+        self.clone().walk(prefix, &mut |name, slot| {
             let gradient = match slot {
                 Slot::Matrix(tensor) => tensor.grad(gradients).map(|g| {
                     let [rows, columns] = g.dims();
@@ -98,10 +120,13 @@ pub trait Parameters: Clone {
                 Slot::Vector(tensor) => tensor.grad(gradients),
             };
             if let Some(gradient) = gradient {
-                named.insert(name.to_owned(), gradient);
+                let sum = match named.remove(name) {
+                    Some(before) => before + gradient,
+                    None => gradient,
+                };
+                named.insert(name.to_owned(), sum);
             }
         });
-        named
     }
 
     /// Number of elements whose name passes `filter`.

@@ -1,27 +1,33 @@
-//! The whole model: tower, projector, pooling, decoder.
+//! The whole model: what sees, and the decoder.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use rlaif_data::Pixels;
+use rlaif_data::{Pixels, VideoMetadata};
 
 use crate::LoraConfig;
 use crate::decoder::Decoder;
-use crate::hf::{ModelConfig, VideoPooling};
+use crate::hf::smolvlm_text;
+use crate::hf::{Architecture, ModelConfig, PromptTokens, VideoPooling, VideoText};
+use crate::kv::Positions;
 use crate::parameters::{Parameters, Slot, join};
-use crate::tower::{Projector, Tower};
+use crate::vision::{Grid, Vision};
 
-/// A LLaVA model for videos.
+/// A video-language model.
 #[derive(Clone, Debug)]
 pub struct Vlm {
     /// Architecture, as its `config.json` says it.
     pub config: ModelConfig,
-    /// Vision tower.
-    pub tower: Tower,
-    /// Projector into the decoder's embedding space.
-    pub projector: Projector,
+    /// Vision tower and projector.
+    pub vision: Vision,
     /// Language model.
     pub decoder: Decoder,
+    /// What the files call the tensors, by the names used here: kept for saving. Empty for a model
+    /// made in memory.
+    pub stored_names: Arc<BTreeMap<String, String>>,
 }
 
 impl Vlm {
@@ -30,14 +36,9 @@ impl Vlm {
     pub fn zeros(config: &ModelConfig, device: &Device) -> Self {
         Vlm {
             config: config.clone(),
-            tower: Tower::zeros(&config.vision, device),
-            projector: Projector::zeros(
-                config.vision.hidden_size,
-                config.text.hidden_size,
-                config.multimodal_projector_bias,
-                device,
-            ),
+            vision: Vision::zeros(config, device),
             decoder: Decoder::zeros(&config.text, device),
+            stored_names: Arc::default(),
         }
     }
 
@@ -47,50 +48,60 @@ impl Vlm {
         self.decoder.embed.device()
     }
 
-    /// Runs the tower over a clip, `[F * P, vision hidden]`, on the weights' device.
+    /// Runs the tower over a clip, `[t * h * w, tower hidden]`, on the weights' device.
     #[must_use]
     pub fn tower_features(&self, pixels: &Pixels) -> Tensor<2> {
-        self.tower.forward(pixels, self.config.tower_layers())
+        self.vision.features(pixels)
     }
 
-    /// The same brought to the host, `[F * P, vision hidden]` row-major, for the feature cache.
+    /// The same brought to the host, row-major, for the feature cache.
     #[must_use]
     pub fn visual_features(&self, pixels: &Pixels) -> Vec<f32> {
         self.tower_features(pixels).into_data().iter::<f32>().collect()
     }
 
-    /// Visual tokens of several clips, packed in order, `[Σ n, hidden]`: the projector on every
-    /// patch, then pooling. `features` holds the clips' `[F * P, vision hidden]` one after the
-    /// other, `frames` each clip's `F`.
-    ///
-    /// Spatial-temporal pooling (VLM-RLAIF): the mean over the patches of each frame, `F` rows,
-    /// then the mean over frames of each patch, `P` rows. The projector's GELU makes the order
-    /// matter.
+    /// [`Vision::tokens`].
     #[must_use]
-    pub fn visual_tokens(&self, features: Tensor<2>, frames: &[usize]) -> Tensor<2> {
-        let projected = self.projector.forward(features); // [Σ F * P, hidden]
-        if self.config.video_pooling == VideoPooling::None {
-            return projected;
-        }
-        let patches = self.tower.patches();
-        let mut parts = Vec::new();
-        let mut start = 0;
-        // Clips of the same length are pooled together.
-        for run in frames.chunk_by(|a, b| a == b) {
-            let rows = run.len() * run[0] * patches;
-            parts.push(pool(projected.clone().narrow(0, start, rows), run.len(), run[0]));
-            start += rows;
-        }
-        Tensor::cat(parts, 0)
+    pub fn visual_tokens(&self, features: Tensor<2>, grids: &[Grid]) -> Tensor<2> {
+        self.vision.tokens(features, grids)
     }
 
-    /// Number of visual tokens that a clip of `frames` frames becomes.
+    /// [`Vision::n_tokens`].
     #[must_use]
-    pub fn n_visual_tokens(&self, frames: usize) -> usize {
-        let patches = self.tower.patches();
-        match self.config.video_pooling {
-            VideoPooling::None => frames * patches,
-            VideoPooling::SpatialTemporal => frames + patches,
+    pub fn n_visual_tokens(&self, grid: Grid) -> usize {
+        self.vision.n_tokens(grid)
+    }
+
+    /// What a clip becomes in the text of a prompt.
+    #[must_use]
+    pub fn video_text(&self, grid: Grid, video: &VideoMetadata) -> VideoText {
+        match &self.config.arch {
+            Architecture::Llava(_) => VideoText::Repeated(self.n_visual_tokens(grid)),
+            Architecture::SmolVlm(_) => {
+                let each = self.n_visual_tokens(Grid { t: 1, ..grid });
+                VideoText::Text(smolvlm_text(video, each))
+            }
+        }
+    }
+
+    /// Rotary positions of a prompt's tokens; `None` where they are the tokens' places.
+    #[must_use]
+    pub fn positions(
+        &self,
+        _prompt: &PromptTokens,
+        _grid: Grid,
+        _video: &VideoMetadata,
+    ) -> Option<Positions> {
+        match &self.config.arch {
+            Architecture::Llava(_) | Architecture::SmolVlm(_) => None,
+        }
+    }
+
+    /// Sets how a LLaVA's frames become visual tokens; other models keep their own way.
+    pub fn set_video_pooling(&mut self, pooling: VideoPooling) {
+        self.config.set_video_pooling(pooling);
+        if let Vision::Llava(vision) = &mut self.vision {
+            vision.config.video_pooling = pooling;
         }
     }
 
@@ -126,20 +137,9 @@ impl Vlm {
     }
 }
 
-/// `[clips * F * P, hidden]` to `[clips * (F + P), hidden]`.
-fn pool(projected: Tensor<2>, clips: usize, frames: usize) -> Tensor<2> {
-    let [rows, hidden] = projected.dims();
-    let patches = rows / (clips * frames);
-    let grid = projected.reshape([clips, frames, patches, hidden]);
-    let temporal = grid.clone().mean_dim(2).reshape([clips, frames, hidden]);
-    let spatial = grid.mean_dim(1).reshape([clips, patches, hidden]);
-    Tensor::cat(vec![temporal, spatial], 1).reshape([clips * (frames + patches), hidden])
-}
-
 impl Parameters for Vlm {
     fn walk(&mut self, prefix: &str, visit: &mut dyn FnMut(&str, Slot<'_>)) {
-        self.tower.walk(&join(prefix, "vision_tower"), visit);
-        self.projector.walk(&join(prefix, "multi_modal_projector"), visit);
+        self.vision.walk(prefix, visit);
         self.decoder.walk(&join(prefix, "language_model"), visit);
     }
 }

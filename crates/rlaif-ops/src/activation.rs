@@ -49,6 +49,19 @@ pub fn quick_gelu(x: Tensor<2>) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::fused1(Activation::QuickGelu, x.into_dispatch()))
 }
 
+/// `x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2`, the approximation of GELU that SigLIP uses
+/// (`gelu_pytorch_tanh`).
+///
+/// # Shapes
+/// - x, output: `[tokens, features]`
+#[must_use]
+pub fn gelu_tanh(x: Tensor<2>) -> Tensor<2> {
+    if !is_fused(&x) {
+        return portable::gelu_tanh(x);
+    }
+    Tensor::from_dispatch(Dispatch::fused1(Activation::GeluTanh, x.into_dispatch()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +82,11 @@ mod tests {
                 |t| gelu(t[0].clone()),
                 |t| portable::gelu(t[0].clone()),
             );
+            check(
+                std::slice::from_ref(&x),
+                |t| gelu_tanh(t[0].clone()),
+                |t| portable::gelu_tanh(t[0].clone()),
+            );
             check(&[x], |t| quick_gelu(t[0].clone()), |t| portable::quick_gelu(t[0].clone()));
         }
     }
@@ -86,6 +104,11 @@ mod tests {
             }
         };
         close(gelu(x.clone()), [-0.004_049_694, -0.158_655_25, 0.0, 0.345_731_23, 1.954_499_7]);
+        // approximate="tanh"
+        close(
+            gelu_tanh(x.clone()),
+            [-0.003_637_392, -0.158_808_01, 0.0, 0.345_714_02, 1.954_597_7],
+        );
         close(quick_gelu(x), [-0.018_071_31, -0.154_204_23, 0.0, 0.350_388_44, 1.935_658_5]);
     }
 
@@ -96,7 +119,7 @@ mod tests {
             &burn::prelude::Device::flex(),
         );
         let one = x.ones_like();
-        for y in [swiglu(x.clone(), one), gelu(x.clone()), quick_gelu(x)] {
+        for y in [swiglu(x.clone(), one), gelu(x.clone()), gelu_tanh(x.clone()), quick_gelu(x)] {
             let y = numbers(&y);
             assert!(y[0].abs() < 1e-30 && y[1].abs() < 1e-30, "{y:?}");
             assert_eq!(&y[2..], [90.0, 200.0]);

@@ -26,7 +26,7 @@ mod simd;
 mod testing;
 mod token_stats;
 
-pub use activation::{gelu, quick_gelu, swiglu};
+pub use activation::{gelu, gelu_tanh, quick_gelu, swiglu};
 pub use attention::{Heads, Span, attention};
 pub use linear::{Lora, linear, lora_linear};
 pub use norm::{layer_norm, rms_norm};

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use rlaif_data::{Clip, Example, Message, Pixels, VideoMetadata, VideoRef};
-use rlaif_model::Vlm;
 use rlaif_model::hf::{ChatTokenizer, TokenizerError};
+use rlaif_model::{GridError, Vlm};
 use rlaif_video::{
-    FeatureCache, Features, Loader, PreprocessError, Preprocessor, Sampling, VideoError,
+    FeatureCache, Features, FrameProcessor, Loader, PreprocessError, Sampling, VideoError,
     digest::digest_parts,
 };
 
@@ -37,16 +37,8 @@ pub enum PromptError {
     #[error(transparent)]
     Text(#[from] TokenizerError),
     /// Frames of another size than the tower takes.
-    #[error(
-        "`preprocessor_config.json` makes frames of {got:?} pixels (height, width), and the \
-         vision tower takes {expected} x {expected}"
-    )]
-    FrameSize {
-        /// Height and width made.
-        got: (usize, usize),
-        /// Height and width wanted.
-        expected: usize,
-    },
+    #[error(transparent)]
+    FrameSize(#[from] GridError),
     /// The prompt does not fit the model.
     #[error(
         "the prompt has {tokens} tokens, with room for {room} in `max_position_embeddings`; sample \
@@ -79,7 +71,7 @@ pub struct PromptBuilder {
     /// Frames taken from a clip.
     pub sampling: Sampling,
     /// What is done to them.
-    pub preprocessor: Preprocessor,
+    pub processor: FrameProcessor,
     /// Reader of files.
     pub loader: Loader,
     /// Renderer of procedural clips.
@@ -103,9 +95,9 @@ impl PromptBuilder {
             VideoRef::World(address) => {
                 let clip = (self.world)(address)
                     .map_err(|reason| PromptError::World { address: address.clone(), reason })?;
-                Ok(self.preprocessor.apply(&self.resample(clip)?)?)
+                Ok(self.processor.apply(&self.resample(clip)?)?)
             }
-            file => Ok(self.loader.load_pixels(file, &self.sampling, &self.preprocessor)?),
+            file => Ok(self.loader.load_pixels(file, &self.sampling, &self.processor)?),
         }
     }
 
@@ -125,7 +117,8 @@ impl PromptBuilder {
     ///
     /// Fails on a clip that cannot be read, or whose frames do not fit the tower.
     pub fn frames(&self, model: &Vlm, video: &VideoRef) -> Result<Visual, PromptError> {
-        let pixels = Self::checked(model, self.pixels(video)?)?;
+        let pixels = self.pixels(video)?;
+        model.vision.grid(&pixels)?;
         Ok(Visual::Pixels(Arc::new(pixels)))
     }
 
@@ -138,7 +131,7 @@ impl PromptBuilder {
         Ok(self.tokenizer.encode_answer(text)?)
     }
 
-    /// The tower's features of a clip, `[F, P, hidden]`.
+    /// The tower's features of a clip, `[t, h, w, hidden]`.
     ///
     /// # Errors
     ///
@@ -152,7 +145,7 @@ impl PromptBuilder {
                 read = Some(pixels);
                 digest
             }
-            file => self.loader.pixels_digest(file, &self.sampling, &self.preprocessor)?,
+            file => self.loader.pixels_digest(file, &self.sampling, &self.processor)?,
         };
         let key = digest_parts(&[digest.as_str(), self.tower_digest.as_str()]);
         self.cache.get_or_compute(&key, || {
@@ -160,11 +153,14 @@ impl PromptBuilder {
                 Some(pixels) => pixels,
                 None => self.pixels(video)?,
             };
-            let pixels = Self::checked(model, pixels)?;
+            let grid = model.vision.grid(&pixels)?;
             let values = model.visual_features(&pixels);
-            let (frames, patches) = (pixels.frames, model.tower.patches());
-            let hidden = values.len() / (frames * patches).max(1);
-            Ok(Features { shape: vec![frames, patches, hidden], values, video: pixels.video })
+            let hidden = values.len() / grid.rows().max(1);
+            Ok(Features {
+                shape: vec![grid.t, grid.h, grid.w, hidden],
+                values,
+                video: pixels.video,
+            })
         })
     }
 
@@ -179,30 +175,21 @@ impl PromptBuilder {
         messages: &[Message],
         visual: Visual,
     ) -> Result<PromptInput, PromptError> {
-        let tokens =
-            self.tokenizer.encode_prompt(messages, model.n_visual_tokens(visual.frames()))?;
+        let grid = visual.grid(model)?;
+        let text = model.video_text(grid, visual.video());
+        let tokens = self.tokenizer.encode_prompt(messages, &text)?;
         let limit = model.config.text.max_position_embeddings;
         let room = limit.saturating_sub(self.max_completion_length);
         if tokens.ids.len() > room {
             return Err(PromptError::TooLong { tokens: tokens.ids.len(), room });
         }
-        Ok(PromptInput { ids: tokens.ids, visual: Some((tokens.visual, visual)) })
-    }
-
-    fn checked(model: &Vlm, pixels: Pixels) -> Result<Pixels, PromptError> {
-        let expected = model.config.vision.image_size;
-        if (pixels.height, pixels.width) == (expected, expected) {
-            return Ok(pixels);
-        }
-        Err(PromptError::FrameSize { got: (pixels.height, pixels.width), expected })
+        let positions = model.positions(&tokens, grid, visual.video());
+        Ok(PromptInput { ids: tokens.ids, visual: Some((tokens.visual, visual)), positions })
     }
 
     /// Samples a rendered clip by the same rule as a file.
     fn resample(&self, clip: Clip) -> Result<Clip, PromptError> {
-        let span = clip.timestamps.last().copied().unwrap_or_default();
-        let gaps = clip.frames.len().saturating_sub(1).max(1) as f64;
-        let fps = if span > 0.0 { gaps / span } else { 1.0 };
-        let indices = self.sampling.indices(clip.frames.len(), fps)?;
+        let indices = self.sampling.indices(clip.frames.len(), clip.video.fps)?;
         if indices.iter().copied().eq(0..clip.frames.len()) {
             return Ok(clip);
         }

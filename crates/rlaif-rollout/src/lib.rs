@@ -9,12 +9,14 @@
 //! log-probabilities token by token.
 
 pub mod builder;
+pub mod pass;
 pub mod prompt;
 pub mod sample;
 pub mod score;
 pub mod token;
 
 pub use builder::{PromptBuilder, PromptError, WorldClips};
+pub use pass::{Pass, Reads};
 pub use prompt::{PromptInput, Visual, encode};
 pub use sample::{SampleRequest, Sampled, sample};
 pub use score::{last_hidden, response_hidden, score};

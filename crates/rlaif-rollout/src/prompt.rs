@@ -6,25 +6,40 @@ use std::sync::Arc;
 use burn::tensor::{Tensor, TensorData};
 use rlaif_data::{Pixels, VideoMetadata};
 use rlaif_model::decoder::index_tensor;
-use rlaif_model::{Prefix, Vlm};
+use rlaif_model::{Grid, GridError, Positions, Prefix, Vlm};
 use rlaif_video::Features;
 
 /// What stands in the place of the visual placeholders.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Visual {
-    /// The frozen tower's features `[F, P, hidden]`, from the cache.
+    /// The frozen tower's features `[t, h, w, hidden]`, from the cache.
     Features(Arc<Features>),
     /// Frames, for a tower that is trained itself.
     Pixels(Arc<Pixels>),
 }
 
 impl Visual {
-    /// Number of frames.
-    #[must_use]
-    pub fn frames(&self) -> usize {
+    /// The grid of patches that `model`'s tower makes of it.
+    ///
+    /// # Errors
+    ///
+    /// Fails on frames of a size that the tower does not take.
+    pub fn grid(&self, model: &Vlm) -> Result<Grid, GridError> {
         match self {
-            Visual::Features(features) => features.shape.first().copied().unwrap_or(0),
-            Visual::Pixels(pixels) => pixels.frames,
+            Visual::Features(features) => {
+                let side = |at: usize| features.shape.get(at).copied().unwrap_or(0);
+                Ok(Grid { t: side(0), h: side(1), w: side(2) })
+            }
+            Visual::Pixels(pixels) => model.vision.grid(pixels),
+        }
+    }
+
+    /// Where the frames lie in their video.
+    #[must_use]
+    pub fn video(&self) -> &VideoMetadata {
+        match self {
+            Visual::Features(features) => &features.video,
+            Visual::Pixels(pixels) => &pixels.video,
         }
     }
 }
@@ -34,8 +49,43 @@ impl Visual {
 pub struct PromptInput {
     /// Token ids with the visual placeholders expanded, length `P`.
     pub ids: Vec<u32>,
-    /// Where the placeholders stand, and the clip.
-    pub visual: Option<(Range<usize>, Visual)>,
+    /// Where the placeholders stand, in order, and the clip.
+    pub visual: Option<(Vec<Range<usize>>, Visual)>,
+    /// Rotary positions; `None` where they are the tokens' places, 0, 1, 2, ...
+    pub positions: Option<Positions>,
+}
+
+impl PromptInput {
+    /// Rotary positions of all tokens.
+    #[must_use]
+    pub fn positions(&self) -> Positions {
+        self.positions.clone().unwrap_or_else(|| Positions::text(self.ids.len()))
+    }
+
+    /// Place after the last visual token, 0 without a clip.
+    #[must_use]
+    pub fn visual_end(&self) -> usize {
+        let places = self.visual.as_ref().and_then(|(places, _)| places.last());
+        places.map_or(0, |last| last.end)
+    }
+
+    /// The first `len` tokens, which must hold the whole clip.
+    #[must_use]
+    pub fn truncated(&self, len: usize) -> PromptInput {
+        PromptInput {
+            ids: self.ids[..len].to_vec(),
+            visual: self.visual.clone(),
+            positions: self.positions.as_ref().map(|positions| positions.truncated(len)),
+        }
+    }
+
+    /// Adds text at the end.
+    pub fn extend(&mut self, ids: &[u32]) {
+        self.ids.extend_from_slice(ids);
+        if let Some(positions) = &mut self.positions {
+            positions.extend_text(ids.len());
+        }
+    }
 }
 
 /// Encodes prompts, packed, without padding. On a [tracked](rlaif_model::Parameters::tracked)
@@ -46,8 +96,8 @@ pub struct PromptInput {
 /// Panics when a prompt is empty or its clip does not fill its placeholders.
 #[must_use]
 pub fn encode(model: &Vlm, prompts: &[&PromptInput]) -> Prefix {
-    let lens: Vec<usize> = prompts.iter().map(|prompt| prompt.ids.len()).collect();
-    model.decoder.prefill(embed(model, prompts), &lens)
+    let positions: Vec<Positions> = prompts.iter().map(|prompt| prompt.positions()).collect();
+    model.decoder.prefill_at(embed(model, prompts), &positions.iter().collect::<Vec<_>>())
 }
 
 /// Token embeddings of packed prompts with the visual tokens in place, `[Σ P, hidden]`.
@@ -64,23 +114,31 @@ pub fn embed(model: &Vlm, prompts: &[&PromptInput]) -> Tensor<2> {
     if clips.is_empty() {
         return tokens;
     }
-    let frames: Vec<usize> = clips.iter().map(|clip| clip.frames()).collect();
-    let visual = model.visual_tokens(features(model, &clips), &frames);
+    let grids: Vec<Grid> = clips.iter().map(|clip| grid(model, clip)).collect();
+    let visual = model.visual_tokens(features(model, &clips), &grids);
     let mut rows: Vec<usize> = (0..ids.len()).collect();
     let (mut start, mut next) = (0, ids.len());
     for prompt in prompts {
-        if let Some((at, clip)) = &prompt.visual {
-            let filled = model.n_visual_tokens(clip.frames());
-            assert_eq!(at.len(), filled, "the clip does not fill its placeholders");
-            for (row, source) in rows[start + at.start..start + at.end].iter_mut().zip(next..) {
-                *row = source;
+        if let Some((places, clip)) = &prompt.visual {
+            let filled = model.n_visual_tokens(grid(model, clip));
+            let places: Vec<usize> = places.iter().flat_map(Clone::clone).collect();
+            assert_eq!(places.len(), filled, "the clip does not fill its placeholders");
+            for place in places {
+                rows[start + place] = next;
+                next += 1;
             }
-            next += filled;
         }
         start += prompt.ids.len();
     }
     let index = index_tensor(&rows, &tokens.device());
     Tensor::cat(vec![tokens, visual], 0).select(0, index)
+}
+
+fn grid(model: &Vlm, clip: &Visual) -> Grid {
+    match clip.grid(model) {
+        Ok(grid) => grid,
+        Err(error) => panic!("{error}"),
+    }
 }
 
 /// The tower's features of all clips, packed. Runs of frames go through the tower together.
@@ -113,7 +171,7 @@ fn features(model: &Vlm, clips: &[&Visual]) -> Tensor<2> {
                 let mut values = Vec::new();
                 for clip in run {
                     if let Visual::Features(features) = clip {
-                        rows += features.shape.iter().take(2).product::<usize>();
+                        rows += features.shape.iter().take(3).product::<usize>();
                         values.extend_from_slice(&features.values);
                     }
                 }

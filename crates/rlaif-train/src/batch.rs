@@ -3,10 +3,10 @@
 use burn::tensor::Tensor;
 use rlaif_data::{Completion, Example, FinishReason, Group};
 use rlaif_model::hf::ChatTokenizer;
-use rlaif_model::{Gradients, Parameters, Prefix, Vlm};
+use rlaif_model::{Gradients, Prefix, Vlm};
 use rlaif_objective::{ExactKl, GrpoInput, GrpoKnobs, exact_kl};
 use rlaif_rollout::{
-    PromptInput, SampleRequest, Vocabulary, encode, response_hidden, sample, score,
+    Pass, PromptInput, Reads, SampleRequest, Vocabulary, encode, response_hidden, sample, score,
 };
 
 use crate::config::{GrpoConfig, KlEstimator};
@@ -123,10 +123,16 @@ impl Batch {
         objective: &Objective<'_>,
     ) -> Update {
         let Objective { method, reference, config, forbidden } = *objective;
-        let prefix = self.prefix.take().unwrap_or_else(|| encode(tracked, &self.inputs()));
+        let prefix = self.prefix.take();
         let responses = self.responses();
         let lens: Vec<usize> = responses.iter().map(|(_, tokens)| tokens.len()).collect();
-        let hidden = response_hidden(tracked, &prefix, &responses);
+        let pass = if let Some(prefix) = &prefix {
+            Pass::after(tracked, prefix, &responses, Reads::EachToken)
+        } else {
+            let checkpointing = config.gradient_checkpointing;
+            Pass::new(tracked, &self.inputs(), &responses, Reads::EachToken, checkpointing)
+        };
+        let hidden = pass.hidden.clone();
         let device = hidden.device();
         let targets: Vec<i64> = responses
             .iter()
@@ -188,7 +194,7 @@ impl Batch {
             kl_sum = Some(sum);
         }
         let loss_value = f64::from(loss.clone().inner().into_scalar::<f32>());
-        let gradients = tracked.gradients(&loss.backward());
+        let gradients = pass.gradients(tracked, &loss);
         let mismatch = logprobs
             .iter()
             .zip(&old)

@@ -48,6 +48,9 @@ pub struct SftConfig {
     /// Clips that are differentiated together, their gradients summed over the step: bounds the
     /// memory. Default 8.
     pub clips_per_batch: usize,
+    /// Keeps each decoder block's input alone and runs the block a second time in the backward:
+    /// far less memory, one more forward pass. Default false.
+    pub gradient_checkpointing: bool,
     /// Optimizer steps. Default 100.
     pub max_steps: u64,
     /// Weights to train. Default `all`.
@@ -70,6 +73,7 @@ impl Default for SftConfig {
         SftConfig {
             batch_size: 8,
             clips_per_batch: 8,
+            gradient_checkpointing: false,
             max_steps: 100,
             trainable: Trainable::default(),
             learning_rate: 2e-5,
@@ -199,6 +203,10 @@ pub struct GrpoConfig {
     /// Keeps the graph of the rollout's prompt pass for the update, which then need not repeat
     /// it: faster, and holds every prompt's activations of the step in memory. Default true.
     pub reuse_prefill: bool,
+    /// Keeps each decoder block's input alone and runs the block a second time in the backward:
+    /// far less memory, one more forward pass. No prompt pass is kept then, whatever
+    /// `reuse_prefill` says. Default false.
+    pub gradient_checkpointing: bool,
     /// Weights to train. Default `all`.
     pub trainable: Trainable,
     /// Peak learning rate. Default 1e-6 (TRL's GRPO).
@@ -239,6 +247,7 @@ impl Default for GrpoConfig {
             missing_eos_penalty: None,
             refresh_reference: RefreshReference::default(),
             reuse_prefill: true,
+            gradient_checkpointing: false,
             trainable: Trainable::default(),
             learning_rate: 1e-6,
             optim: OptimConfig::default(),

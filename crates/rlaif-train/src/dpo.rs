@@ -17,6 +17,7 @@ use burn::tensor::{Tensor, TensorData};
 use rlaif_model::decoder::index_tensor;
 use rlaif_model::{Gradients, Parameters, Vlm};
 use rlaif_objective::{DpoInput, DpoOutput, dpo};
+use rlaif_rollout::Pass;
 
 use crate::checkpoint::{self, Checkpoint, SaveModel, State};
 use crate::config::{DpoConfig, Trainable};
@@ -107,20 +108,23 @@ impl Dpo {
         let mut sums = Sums::default();
         let mut gradients = Gradients::new();
         for part in batch.chunks(config.pairs_per_batch) {
-            let (ref_chosen, ref_rejected) =
-                clock.time("reference", || pair_logps(&self.reference, part, &self.forbidden));
-            let output = clock.time("forward", || {
-                let (chosen, rejected) = pair_logps(&tracked, part, &self.forbidden);
+            let (_, ref_chosen, ref_rejected) = clock
+                .time("reference", || pair_logps(&self.reference, part, &self.forbidden, false));
+            let checkpointing = config.gradient_checkpointing;
+            let (pass, output) = clock.time("forward", || {
+                let (pass, chosen, rejected) =
+                    pair_logps(&tracked, part, &self.forbidden, checkpointing);
                 let weights = Tensor::full([part.len()], share, &chosen.device());
                 sums.logps(&chosen, &rejected);
                 let (ref_chosen, ref_rejected) = (ref_chosen.autodiff(), ref_rejected.autodiff());
-                dpo(DpoInput { chosen, rejected, ref_chosen, ref_rejected, weights }, config.beta)
+                let input = DpoInput { chosen, rejected, ref_chosen, ref_rejected, weights };
+                (pass, dpo(input, config.beta))
             });
             sums.add(&output);
             if !sums.loss.is_finite() {
                 return Err(TrainError::NotFinite { step: self.step + 1, what: "loss" });
             }
-            let more = clock.time("backward", || tracked.gradients(&output.loss.backward()));
+            let more = clock.time("backward", || pass.gradients(&tracked, &output.loss));
             optim::accumulate(&mut gradients, more);
         }
         drop(tracked);
@@ -140,8 +144,13 @@ impl Dpo {
 }
 
 /// Log-probabilities of the whole chosen and the whole rejected answers, `[pairs]` each.
-fn pair_logps(model: &Vlm, part: &[Arc<SftItem>], forbidden: &[u32]) -> (Tensor<1>, Tensor<1>) {
-    let (stats, lens) = answer_stats(model, part, forbidden);
+fn pair_logps<'a>(
+    model: &'a Vlm,
+    part: &[Arc<SftItem>],
+    forbidden: &[u32],
+    checkpointing: bool,
+) -> (Pass<'a>, Tensor<1>, Tensor<1>) {
+    let (pass, stats, lens) = answer_stats(model, part, forbidden, checkpointing);
     let tokens: usize = lens.iter().sum();
     let mut member = vec![0.0_f32; lens.len() * tokens];
     let mut at = 0;
@@ -156,7 +165,7 @@ fn pair_logps(model: &Vlm, part: &[Arc<SftItem>], forbidden: &[u32]) -> (Tensor<
         let rows: Vec<usize> = (first..lens.len()).step_by(2).collect();
         sums.clone().select(0, index_tensor(&rows, &device))
     };
-    (of(0), of(1))
+    (pass, of(0), of(1))
 }
 
 /// Sums over the pairs of a step, under TRL's names.

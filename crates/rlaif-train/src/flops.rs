@@ -74,7 +74,7 @@ impl Costs {
     /// Of a model, adapters left out.
     #[must_use]
     pub fn of(model: &Vlm) -> Costs {
-        let (text, vision) = (&model.config.text, &model.config.vision);
+        let text = &model.config.text;
         let heads = model.decoder.heads();
         let layers = model.decoder.n_layers().max(1) as f64;
         let blocks = model.decoder.block_macs_per_token() as f64;
@@ -86,7 +86,7 @@ impl Costs {
             pair: layers * last_pair,
             last_pair,
             head: (text.vocab_size * text.hidden_size) as f64,
-            projector: (text.hidden_size * (vision.hidden_size + text.hidden_size)) as f64,
+            projector: model.vision.projector_macs_per_row() as f64,
         }
     }
 

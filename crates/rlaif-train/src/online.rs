@@ -260,7 +260,8 @@ impl Online {
         let config = &self.config;
         let start = usize::try_from(self.step).unwrap_or(usize::MAX) * config.prompts_per_step;
         let order = order::stream(len, start, config.prompts_per_step, config.seed);
-        let kept = tracked.filter(|_| config.reuse_prefill);
+        // A graph that is kept is what checkpointing does without.
+        let kept = tracked.filter(|_| config.reuse_prefill && !config.gradient_checkpointing);
         let encoder = kept.unwrap_or(&self.policy);
         let mut batches = Vec::new();
         for chunk in order.chunks(config.prompts_per_batch) {

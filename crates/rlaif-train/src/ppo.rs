@@ -13,7 +13,7 @@ use burn::tensor::Tensor;
 use rlaif_model::{Gradients, Parameters, ScalarVlm};
 use rlaif_objective::{ValueInput, gae, shaped_rewards, value_loss, whiten};
 use rlaif_oracle::RankRequest;
-use rlaif_rollout::{encode, response_hidden};
+use rlaif_rollout::{Pass, Reads};
 
 use crate::batch::Batch;
 use crate::checkpoint::{self, Checkpoint, NamedTensors};
@@ -137,7 +137,7 @@ impl Ppo {
         for batch in batches {
             let tokens = from..from + batch.tokens();
             from = tokens.end;
-            let values = values(&tracked, batch);
+            let (pass, values) = values(&tracked, batch, config.gradient_checkpointing);
             let device = values.device();
             let constant = |all: &[f32]| Tensor::<1>::from_data(&all[tokens.clone()], &device);
             let output = value_loss(
@@ -152,7 +152,7 @@ impl Ppo {
             loss_sum += f64::from(output.loss.clone().inner().into_scalar::<f32>());
             clipped += f64::from(output.clipped.into_scalar::<f32>());
             let loss = output.loss * config.ppo.vf_coef;
-            optim::accumulate(&mut gradients, tracked.gradients(&loss.backward()));
+            optim::accumulate(&mut gradients, pass.gradients(&tracked, &loss));
         }
         if !loss_sum.is_finite() {
             return Err(TrainError::NotFinite { step: at.step + 1, what: "value loss" });
@@ -182,7 +182,8 @@ impl Method for Ppo {
     fn judge(&mut self, rollouts: &Rollouts<'_>, clock: &mut Clock) -> Result<Judged, TrainError> {
         let (verdicts, mut metrics) = self.scored.judge(rollouts, clock)?;
         self.old_values = clock.time("critic", || {
-            let values = |batch| values(&self.critic, batch).to_data().iter().collect::<Vec<f32>>();
+            let values =
+                |batch| values(&self.critic, batch, false).1.to_data().iter().collect::<Vec<f32>>();
             rollouts.batches.iter().flat_map(values).collect()
         });
         let (tokens, more) = self.advantages(rollouts, &verdicts);
@@ -224,9 +225,11 @@ impl Method for Ppo {
 }
 
 /// The critic's expectation before each response token of a batch, `[Σ T]`.
-fn values(critic: &ScalarVlm, batch: &Batch) -> Tensor<1> {
-    let prefix = encode(&critic.vlm, &batch.inputs());
-    critic.read(response_hidden(&critic.vlm, &prefix, &batch.responses()))
+fn values<'a>(critic: &'a ScalarVlm, batch: &Batch, checkpointing: bool) -> (Pass<'a>, Tensor<1>) {
+    let (inputs, responses) = (batch.inputs(), batch.responses());
+    let pass = Pass::new(&critic.vlm, &inputs, &responses, Reads::EachToken, checkpointing);
+    let values = critic.read(pass.hidden.clone());
+    (pass, values)
 }
 
 /// Mean advantage of each completion's tokens, for the log.

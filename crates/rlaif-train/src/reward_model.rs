@@ -17,7 +17,7 @@ use burn::tensor::Tensor;
 use rlaif_model::decoder::index_tensor;
 use rlaif_model::{Gradients, Parameters, ScalarVlm, Vlm};
 use rlaif_objective::bradley_terry;
-use rlaif_rollout::{PromptInput, encode, last_hidden};
+use rlaif_rollout::{Pass, PromptInput, Reads};
 
 use crate::checkpoint::{self, Checkpoint, SaveModel, State};
 use crate::config::{RewardModelConfig, Trainable};
@@ -44,13 +44,22 @@ pub type Pairs<'a> = dyn Fn(usize) -> Result<Arc<ScoredItem>, TrainError> + 'a;
 /// Scores of all continuations of `items`, in order, `[Σ continuations]`.
 #[must_use]
 pub fn scores(model: &ScalarVlm, items: &[Arc<ScoredItem>]) -> Tensor<1> {
+    score_pass(model, items, false).1
+}
+
+fn score_pass<'a>(
+    model: &'a ScalarVlm,
+    items: &[Arc<ScoredItem>],
+    checkpointing: bool,
+) -> (Pass<'a>, Tensor<1>) {
     let prompts: Vec<&PromptInput> = items.iter().map(|item| &item.shared).collect();
-    let prefix = encode(&model.vlm, &prompts);
     let mut all: Vec<(usize, &[u32])> = Vec::new();
     for (prompt, item) in items.iter().enumerate() {
         all.extend(item.continuations.iter().map(|ids| (prompt, ids.as_slice())));
     }
-    model.read(last_hidden(&model.vlm, &prefix, &all))
+    let pass = Pass::new(&model.vlm, &prompts, &all, Reads::AfterLast, checkpointing);
+    let scores = model.read(pass.hidden.clone());
+    (pass, scores)
 }
 
 /// The state of a run.
@@ -124,7 +133,9 @@ impl RewardTraining {
         let (mut right, mut margin, mut score) = (0_usize, 0.0, 0.0);
         let mut gradients = Gradients::new();
         for part in batch.chunks(config.pairs_per_batch) {
-            let (chosen, rejected) = clock.time("forward", || pair_scores(&tracked, part));
+            let checkpointing = config.gradient_checkpointing;
+            let (pass, chosen, rejected) =
+                clock.time("forward", || pair_scores(&tracked, part, checkpointing));
             let host = |t: &Tensor<1>| -> Vec<f32> { t.clone().inner().to_data().iter().collect() };
             for (c, r) in host(&chosen).iter().zip(host(&rejected)) {
                 right += usize::from(*c > r);
@@ -137,7 +148,7 @@ impl RewardTraining {
             if !loss_value.is_finite() {
                 return Err(TrainError::NotFinite { step: self.step + 1, what: "loss" });
             }
-            let more = clock.time("backward", || tracked.gradients(&loss.backward()));
+            let more = clock.time("backward", || pass.gradients(&tracked, &loss));
             optim::accumulate(&mut gradients, more);
         }
         drop(tracked);
@@ -161,14 +172,18 @@ impl RewardTraining {
 }
 
 /// Scores of the chosen and of the rejected answers, `[pairs]` each.
-fn pair_scores(model: &ScalarVlm, part: &[Arc<ScoredItem>]) -> (Tensor<1>, Tensor<1>) {
-    let all = scores(model, part);
+fn pair_scores<'a>(
+    model: &'a ScalarVlm,
+    part: &[Arc<ScoredItem>],
+    checkpointing: bool,
+) -> (Pass<'a>, Tensor<1>, Tensor<1>) {
+    let (pass, all) = score_pass(model, part, checkpointing);
     let device = all.device();
     let of = |first: usize| {
         let rows: Vec<usize> = (0..part.len()).map(|pair| 2 * pair + first).collect();
         all.clone().select(0, index_tensor(&rows, &device))
     };
-    (of(0), of(1))
+    (pass, of(0), of(1))
 }
 
 /// A run with what it is fed and where it is written.

@@ -15,7 +15,7 @@ use rlaif_model::decoder::index_tensor;
 use rlaif_model::{Gradients, Parameters, Vlm};
 use rlaif_objective::sft;
 use rlaif_ops::TokenStats;
-use rlaif_rollout::{PromptInput, encode, response_hidden};
+use rlaif_rollout::{Pass, PromptInput, Reads};
 
 use crate::checkpoint::{self, Checkpoint, SaveModel, State};
 use crate::config::SftConfig;
@@ -122,14 +122,16 @@ impl Sft {
         let (mut loss_value, mut entropy) = (0.0, 0.0);
         let mut gradients = Gradients::new();
         for part in batch.chunks(config.clips_per_batch) {
-            let (loss, part_entropy) =
-                clock.time("forward", || part_loss(&tracked, part, tokens, &self.forbidden));
+            let checkpointing = config.gradient_checkpointing;
+            let (pass, loss, part_entropy) = clock.time("forward", || {
+                part_loss(&tracked, part, tokens, &self.forbidden, checkpointing)
+            });
             loss_value += f64::from(loss.clone().inner().into_scalar::<f32>());
             entropy += part_entropy;
             if !loss_value.is_finite() {
                 return Err(TrainError::NotFinite { step: self.step + 1, what: "loss" });
             }
-            let more = clock.time("backward", || tracked.gradients(&loss.backward()));
+            let more = clock.time("backward", || pass.gradients(&tracked, &loss));
             optim::accumulate(&mut gradients, more);
         }
         drop(tracked);
@@ -153,27 +155,29 @@ impl Sft {
 
 /// Negative log-likelihood of the answers' tokens over `tokens`, the number in the whole batch,
 /// `[1]`, and their entropy over the same.
-fn part_loss(
-    model: &Vlm,
+fn part_loss<'a>(
+    model: &'a Vlm,
     part: &[Arc<SftItem>],
     tokens: usize,
     forbidden: &[u32],
-) -> (Tensor<1>, f64) {
-    let (stats, lens) = answer_stats(model, part, forbidden);
+    checkpointing: bool,
+) -> (Pass<'a>, Tensor<1>, f64) {
+    let (pass, stats, lens) = answer_stats(model, part, forbidden, checkpointing);
     let share = 1.0 / tokens.max(1) as f64;
     let weights = Tensor::<1>::full([lens.iter().sum::<usize>()], share, &stats.logprobs.device());
     let entropy = f64::from(stats.entropy.inner().sum().into_scalar::<f32>()) * share;
-    (sft(stats.logprobs, weights), entropy)
+    (pass, sft(stats.logprobs, weights), entropy)
 }
 
-/// Log-probabilities of the tokens of all answers, laid end to end, and the length of each.
-pub(crate) fn answer_stats(
-    model: &Vlm,
+/// Log-probabilities of the tokens of all answers, laid end to end, the length of each, and the
+/// pass that they come from.
+pub(crate) fn answer_stats<'a>(
+    model: &'a Vlm,
     part: &[Arc<SftItem>],
     forbidden: &[u32],
-) -> (TokenStats, Vec<usize>) {
+    checkpointing: bool,
+) -> (Pass<'a>, TokenStats, Vec<usize>) {
     let prompts: Vec<&PromptInput> = part.iter().map(|item| &item.shared).collect();
-    let prefix = encode(model, &prompts);
     let mut responses: Vec<(usize, &[u32])> = Vec::new();
     let mut rows = Vec::new();
     let mut lens = Vec::new();
@@ -188,12 +192,12 @@ pub(crate) fn answer_stats(
             at += turn.ids.len();
         }
     }
-    let hidden = response_hidden(model, &prefix, &responses);
-    let device = hidden.device();
-    let hidden = hidden.select(0, index_tensor(&rows, &device));
+    let pass = Pass::new(model, &prompts, &responses, Reads::EachToken, checkpointing);
+    let device = pass.hidden.device();
+    let hidden = pass.hidden.clone().select(0, index_tensor(&rows, &device));
     let targets = Tensor::<1, Int>::from_data(targets.as_slice(), &device);
     let stats = rlaif_ops::token_logprobs(hidden, model.decoder.head(), targets, forbidden);
-    (stats, lens)
+    (pass, stats, lens)
 }
 
 /// A run with what it is fed and where it is written.

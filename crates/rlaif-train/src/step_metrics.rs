@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use rlaif_data::Group;
-use rlaif_model::Vlm;
+use rlaif_model::{Grid, Vlm};
 
 use crate::batch::{Batch, Update, truncated};
 use crate::config::{GrpoConfig, Trainable};
@@ -110,13 +110,13 @@ pub(crate) fn utilisation(
     let costs = Costs::of(policy);
     let trained = !matches!(config.trainable, Trainable::Lora(_));
     let mut macs = Macs::default();
-    for group in batches.iter().flat_map(|b| shapes(b, policy.tower.patches())) {
+    for group in batches.iter().flat_map(|b| shapes(b, policy)) {
         macs += group.rollout(&costs);
         if config.beta != 0.0 {
             macs += group.score(&costs);
         }
         for iteration in 0..config.num_iterations {
-            let kept = config.reuse_prefill && iteration == 0;
+            let kept = config.reuse_prefill && !config.gradient_checkpointing && iteration == 0;
             macs += group.update(&costs, kept, trained);
         }
     }
@@ -125,10 +125,15 @@ pub(crate) fn utilisation(
 }
 
 /// The shapes of a batch's groups.
-fn shapes(batch: &Batch, patches: usize) -> impl Iterator<Item = GroupShape> {
+fn shapes<'a>(batch: &'a Batch, policy: &'a Vlm) -> impl Iterator<Item = GroupShape> + 'a {
     batch.prompts.iter().zip(&batch.groups).map(move |(prompt, group)| GroupShape {
         prompt: group.prompt_tokens,
-        patches: prompt.input.visual.as_ref().map_or(0, |(_, clip)| clip.frames() * patches),
+        patches: prompt
+            .input
+            .visual
+            .as_ref()
+            .and_then(|(_, clip)| clip.grid(policy).ok())
+            .map_or(0, Grid::rows),
         responses: group.completions.iter().map(|c| c.token_ids.len()).collect(),
     })
 }

@@ -301,8 +301,8 @@ mod tests {
         }
     }
 
-    /// Each entry of `features` takes 4 * 4 + 2 * 8 bytes.
-    const ENTRY: u64 = 32;
+    /// Each entry of `features` takes 4 * 4 + 2 * 8 + 2 * 8 bytes.
+    const ENTRY: u64 = 48;
 
     fn compute(cache: &FeatureCache, key: &str, n: u8) -> Arc<Features> {
         cache.get_or_compute(key, || Ok::<_, Infallible>(features(n))).unwrap()

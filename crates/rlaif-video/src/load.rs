@@ -12,7 +12,7 @@ use rlaif_data::{Clip, Frame, Pixels, VideoRef};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Filter, Preprocessor, Probe, Sampling, VideoError,
+    Filter, FrameProcessor, Probe, Sampling, VideoError,
     decode::{Decoded, Finish, Source, decode},
     digest::{digest_file, digest_parts},
     images::{check_size, list_folder, load_animation, load_list, sniff},
@@ -190,7 +190,7 @@ impl Loader {
     }
 
     /// Samples frames and preprocesses each as soon as it is decoded: what
-    /// [`Preprocessor::apply`] makes of [`Loader::load`] at [`FrameSize::Native`], without holding
+    /// [`FrameProcessor::apply`] makes of [`Loader::load`] at [`FrameSize::Native`], without holding
     /// the large frames.
     ///
     /// # Errors
@@ -200,14 +200,14 @@ impl Loader {
         &self,
         video: &VideoRef,
         sampling: &Sampling,
-        preprocessor: &Preprocessor,
+        processor: &FrameProcessor,
     ) -> Result<Pixels, VideoError> {
         let (found, deadline) = self.begin(video, sampling)?;
-        let finish = |frame: Frame| preprocessor.frame(&frame).map_err(VideoError::from);
+        let finish = |frame: Frame| processor.frame(&frame).map_err(VideoError::from);
         let decoded = self.decode(&found, sampling, FrameSize::Native, deadline, &finish)?;
         let digest = self.digest(&found, sampling, FrameSize::Native)?;
         let clip = expand(decoded, found.path(), digest)?;
-        Ok(preprocessor.normalize(&clip.frames, &clip.digest, clip.video)?)
+        Ok(processor.normalize(&clip.frames, &clip.digest, clip.video)?)
     }
 
     /// The digest that [`Loader::load`] would give the clip, without decoding it: SHA-256 of the
@@ -236,10 +236,10 @@ impl Loader {
         &self,
         video: &VideoRef,
         sampling: &Sampling,
-        preprocessor: &Preprocessor,
+        processor: &FrameProcessor,
     ) -> Result<String, VideoError> {
         let clip = self.clip_digest(video, sampling, FrameSize::Native)?;
-        Ok(preprocessor.pixels_digest(&clip))
+        Ok(processor.pixels_digest(&clip))
     }
 
     /// Checks the settings, starts the clock and looks what the reference points to.

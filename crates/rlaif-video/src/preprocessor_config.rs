@@ -173,14 +173,20 @@ impl Preprocessor {
     /// [`PreprocessError::Io`] names the file.
     pub fn save(&self, folder: &Path) -> Result<PathBuf, PreprocessError> {
         let path = folder.join(CONFIG_FILE);
-        let fail = |source| PreprocessError::Io { path: path.clone(), source };
-        let text = format!("{:#}\n", Value::Object(self.to_map()));
-        let part = folder.join(format!(".{CONFIG_FILE}.{}.tmp", std::process::id()));
-        let mut file = fs::File::create(&part).map_err(fail)?;
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(fail)?;
-        fs::rename(&part, &path).map_err(fail)?;
+        write(&path, &self.to_map())?;
         Ok(path)
     }
+}
+
+/// Replaces a JSON file at once.
+pub(crate) fn write(path: &Path, map: &Map<String, Value>) -> Result<(), PreprocessError> {
+    let fail = |source| PreprocessError::Io { path: path.to_owned(), source };
+    let text = format!("{:#}\n", Value::Object(map.clone()));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let part = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+    let mut file = fs::File::create(&part).map_err(fail)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(fail)?;
+    fs::rename(&part, path).map_err(fail)
 }
 
 pub(crate) fn read(path: &Path) -> Result<Map<String, Value>, PreprocessError> {

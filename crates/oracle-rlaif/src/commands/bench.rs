@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use oracle_rlaif::memory;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rlaif_data::{Example, Message, Role, VideoRef};
@@ -23,7 +24,7 @@ use super::{Context, Outcome};
 pub(crate) enum BenchCommand {
     /// Time whole training steps of a text decoder: rollout, reference, update
     ///
-    /// Twelve layers of SmolLM2-135M's shape (hidden 576, 9 heads, 3 KV heads, intermediate 1536,
+    /// Layers of SmolLM2-135M's shape (hidden 576, 9 heads, 3 KV heads, intermediate 1536,
     /// vocabulary 49,152, tied head), LoRA r = 16 on all linear layers, KL to the reference, f32:
     /// the workload of `benches/peers/trl_grpo_step.py`.
     Step(StepArgs),
@@ -40,12 +41,18 @@ pub(crate) struct StepArgs {
     /// Tokens of each completion
     #[arg(long, default_value_t = 32)]
     new: usize,
+    /// Blocks of the decoder; SmolLM2-135M itself has 30
+    #[arg(long, default_value_t = 12)]
+    layers: usize,
     /// Steps timed after one for warm-up, at least 5
     #[arg(long, default_value_t = 5)]
     steps: u64,
     /// Keep the prompt pass of the rollout for the update
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     reuse_prefill: bool,
+    /// Keep each block's input alone in the update, and compute the rest again
+    #[arg(long)]
+    gradient_checkpointing: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -65,6 +72,10 @@ struct StepReport {
     rollout: Work,
     reference: Work,
     update: Work,
+    /// Bytes that the process held before the first step, the model with its adapters among them.
+    start_rss_bytes: Option<u64>,
+    /// The most that it held.
+    peak_rss_bytes: Option<u64>,
     machine: rlaif_ops::peak::Peak,
 }
 
@@ -82,8 +93,8 @@ struct Work {
 
 pub(crate) fn run(context: &Context, command: &BenchCommand) -> Result<Outcome> {
     let BenchCommand::Step(args) = command;
-    if args.prompt == 0 || args.group < 2 || args.new == 0 {
-        bail!("`--prompt` and `--new` must be at least 1, `--group` at least 2");
+    if args.prompt == 0 || args.group < 2 || args.new == 0 || args.layers == 0 {
+        bail!("`--prompt`, `--new` and `--layers` must be at least 1, `--group` at least 2");
     }
     let report = step(context, args)?;
     if args.json {
@@ -95,9 +106,8 @@ pub(crate) fn run(context: &Context, command: &BenchCommand) -> Result<Outcome> 
 }
 
 fn step(context: &Context, args: &StepArgs) -> Result<StepReport> {
-    let machine = rlaif_ops::peak::measure();
     let steps = args.steps.max(5);
-    let (model, tokenizer) = model(context)?;
+    let (model, tokenizer) = model(context, args.layers)?;
     let [rollout, reference, update] = demands(&Costs::of(&model), args);
     let config = GrpoConfig {
         num_generations: args.group,
@@ -105,6 +115,7 @@ fn step(context: &Context, args: &StepArgs) -> Result<StepReport> {
         prompts_per_batch: 1,
         max_steps: steps + 1,
         reuse_prefill: args.reuse_prefill,
+        gradient_checkpointing: args.gradient_checkpointing,
         trainable: Trainable::Lora(LoraConfig::default()),
         learning_rate: 1e-5,
         sampling: SamplingParams {
@@ -123,7 +134,7 @@ fn step(context: &Context, args: &StepArgs) -> Result<StepReport> {
             Arc::new(Prompted {
                 position,
                 example: example(position),
-                input: PromptInput { ids, visual: None },
+                input: PromptInput { ids, visual: None, positions: None },
             })
         })
         .collect();
@@ -136,6 +147,7 @@ fn step(context: &Context, args: &StepArgs) -> Result<StepReport> {
         }
     };
     let mut run = Run { folder: None, control: context.control.clone(), listen: &mut listen };
+    let start_rss_bytes = memory::peak_rss_bytes();
     grpo.train(prompts.len(), &|i| Ok(prompts[i].clone()), &mut run, &|_, _| Ok(()))?;
     bar.done("timed");
     recorded.remove(0);
@@ -145,6 +157,8 @@ fn step(context: &Context, args: &StepArgs) -> Result<StepReport> {
         values.sort_by(f64::total_cmp);
         values[values.len() / 2]
     };
+    let peak_rss_bytes = memory::peak_rss_bytes();
+    let machine = rlaif_ops::peak::measure();
     let seconds = (median("time/rollout"), median("time/reference"), median("time/update"));
     Ok(StepReport {
         prompt: args.prompt,
@@ -155,6 +169,8 @@ fn step(context: &Context, args: &StepArgs) -> Result<StepReport> {
         reference_seconds: seconds.1,
         update_seconds: seconds.2,
         step_seconds: median("step_time"),
+        start_rss_bytes,
+        peak_rss_bytes,
         rollout: rollout.against(&machine, seconds.0),
         reference: reference.against(&machine, seconds.1),
         update: update.against(&machine, seconds.2),
@@ -162,17 +178,16 @@ fn step(context: &Context, args: &StepArgs) -> Result<StepReport> {
     })
 }
 
-const LAYERS: usize = 12;
 const HIDDEN: usize = 576;
 const VOCABULARY: usize = 49_152;
 
-fn model(context: &Context) -> Result<(Vlm, ChatTokenizer)> {
+fn model(context: &Context, layers: usize) -> Result<(Vlm, ChatTokenizer)> {
     let tokenizer = ChatTokenizer::word_level((0..VOCABULARY - 8).map(|i| format!("w{i}")))?;
     let text = TextConfig {
         vocab_size: VOCABULARY,
         hidden_size: HIDDEN,
         intermediate_size: 1536,
-        num_hidden_layers: LAYERS,
+        num_hidden_layers: layers,
         num_attention_heads: 9,
         num_key_value_heads: 3,
         head_dim: 64,
@@ -274,7 +289,10 @@ fn demands(costs: &Costs, args: &StepArgs) -> [Demand; 3] {
     [
         Demand { flops: rollout, bytes: streamed, streamed, computed: prefill },
         Demand::dense(group.score(costs).flops(), weights),
-        Demand::dense(group.update(costs, args.reuse_prefill, false).flops(), 2.0 * weights),
+        Demand::dense(
+            group.update(costs, args.reuse_prefill && !args.gradient_checkpointing, false).flops(),
+            2.0 * weights,
+        ),
     ]
 }
 
@@ -301,4 +319,12 @@ fn show(report: &StepReport) {
         ));
     }
     print(&format!("step       {:>8.3}", report.step_seconds));
+    if let (Some(start), Some(peak)) = (report.start_rss_bytes, report.peak_rss_bytes) {
+        let megabytes = |bytes: u64| bytes as f64 * 1e-6;
+        print(&format!(
+            "memory     {:>8.0} MB at the start, {:.0} MB at most",
+            megabytes(start),
+            megabytes(peak)
+        ));
+    }
 }

@@ -1,4 +1,4 @@
-//! `config.json` of a LLaVA checkpoint, as `transformers`' `LlavaConfig` reads and writes it.
+//! `config.json` of a checkpoint, as `transformers` reads and writes it.
 //!
 //! Keys that are absent take `transformers`' defaults. Keys that this crate has no use for are
 //! kept, so that a configuration is saved as it was found. A key that would change what the model
@@ -7,8 +7,15 @@
 //! Two keys are ours: `video_pooling` (`"spatial_temporal"` or `"none"`) and `num_frames`.
 //! `transformers` carries them along as plain attributes.
 
+mod llava;
 mod read;
+mod smolvlm;
+mod text;
 mod write;
+
+pub use llava::{Activation, LlavaConfig, VideoPooling, VisionConfig};
+pub use smolvlm::SmolVlmConfig;
+pub use text::{AttentionBias, TextConfig};
 
 pub(super) use write::one_or_many;
 
@@ -35,15 +42,6 @@ pub enum ConfigError {
     },
 }
 
-/// Activation of the vision tower's blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// `x * sigmoid(1.702 x)`, CLIP's own.
-    QuickGelu,
-    /// The exact GELU, with the error function.
-    Gelu,
-}
-
 /// Number format of the weights in a checkpoint's files. Tensors in memory are always `f32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeightFormat {
@@ -55,154 +53,26 @@ pub enum WeightFormat {
     Bf16,
 }
 
-/// How the features of a clip's frames become visual tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VideoPooling {
-    /// All patches of all frames after each other, `F * P` tokens: plain LLaVA on several images.
-    None,
-    /// VLM-RLAIF: the mean over patches of each frame, `F` tokens, then the mean over frames of
-    /// each patch, `P` tokens.
-    SpatialTemporal,
-}
-
-/// A CLIP vision tower (`clip_vision_model`).
+/// The kind of model, with what each kind has besides its decoder.
 #[derive(Clone, Debug, PartialEq)]
-pub struct VisionConfig {
-    /// Width of the residual stream.
-    pub hidden_size: usize,
-    /// Width of the feed-forward layers.
-    pub intermediate_size: usize,
-    /// Blocks in the checkpoint.
-    pub num_hidden_layers: usize,
-    /// Attention heads.
-    pub num_attention_heads: usize,
-    /// Height and width of a frame in pixels.
-    pub image_size: usize,
-    /// Height and width of a patch in pixels; pixels past the last whole patch are not seen.
-    pub patch_size: usize,
-    /// Epsilon of the layer norms.
-    pub layer_norm_eps: f64,
-    /// Activation of the feed-forward layers.
-    pub hidden_act: Activation,
+pub enum Architecture {
+    /// LLaVA-1.5 (`llava`).
+    Llava(LlavaConfig),
+    /// SmolVLM2 (`smolvlm`).
+    SmolVlm(SmolVlmConfig),
 }
 
-impl Default for VisionConfig {
-    /// `CLIPVisionConfig()`: ViT-B/32 at 224 pixels.
-    fn default() -> Self {
-        VisionConfig {
-            hidden_size: 768,
-            intermediate_size: 3072,
-            num_hidden_layers: 12,
-            num_attention_heads: 12,
-            image_size: 224,
-            patch_size: 32,
-            layer_norm_eps: 1e-5,
-            hidden_act: Activation::QuickGelu,
-        }
-    }
-}
-
-impl VisionConfig {
-    /// ViT-L/14 at 336 pixels, the tower of LLaVA-1.5 and of VLM-RLAIF.
-    #[must_use]
-    pub fn large_336() -> Self {
-        VisionConfig {
-            hidden_size: 1024,
-            intermediate_size: 4096,
-            num_hidden_layers: 24,
-            num_attention_heads: 16,
-            image_size: 336,
-            patch_size: 14,
-            ..VisionConfig::default()
-        }
-    }
-
-    /// Patches `P` per frame.
-    #[must_use]
-    pub fn patches(&self) -> usize {
-        (self.image_size / self.patch_size).pow(2)
-    }
-}
-
-/// A Llama decoder (`llama`).
-#[derive(Clone, Debug, PartialEq)]
-pub struct TextConfig {
-    /// Rows of the embedding table.
-    pub vocab_size: usize,
-    /// Width of the residual stream.
-    pub hidden_size: usize,
-    /// Width of the feed-forward layers.
-    pub intermediate_size: usize,
-    /// Blocks.
-    pub num_hidden_layers: usize,
-    /// Query heads.
-    pub num_attention_heads: usize,
-    /// Key and value heads, a divisor of the query heads.
-    pub num_key_value_heads: usize,
-    /// Width of a head; even.
-    pub head_dim: usize,
-    /// Epsilon of the RMS norms.
-    pub rms_norm_eps: f64,
-    /// Base of the rotary frequencies.
-    pub rope_theta: f64,
-    /// Positions that the model was made for.
-    pub max_position_embeddings: usize,
-    /// Whether the head is the embedding table itself.
-    pub tie_word_embeddings: bool,
-    /// Whether the attention's projections have biases.
-    pub attention_bias: bool,
-    /// Whether the feed-forward layers have biases.
-    pub mlp_bias: bool,
-    /// Beginning-of-sequence token.
-    pub bos_token_id: Option<u32>,
-    /// Tokens that end an answer.
-    pub eos_token_ids: Vec<u32>,
-    /// Padding token.
-    pub pad_token_id: Option<u32>,
-}
-
-impl Default for TextConfig {
-    /// `LlamaConfig()`: Llama 7B.
-    fn default() -> Self {
-        TextConfig {
-            vocab_size: 32_000,
-            hidden_size: 4096,
-            intermediate_size: 11_008,
-            num_hidden_layers: 32,
-            num_attention_heads: 32,
-            num_key_value_heads: 32,
-            head_dim: 128,
-            rms_norm_eps: 1e-6,
-            rope_theta: 10_000.0,
-            max_position_embeddings: 2048,
-            tie_word_embeddings: false,
-            attention_bias: false,
-            mlp_bias: false,
-            bos_token_id: Some(1),
-            eos_token_ids: vec![2],
-            pad_token_id: None,
-        }
-    }
-}
-
-/// A LLaVA model: CLIP tower, two-layer GELU projector, Llama decoder.
+/// What `config.json` says.
 ///
 /// Two configurations are equal when their fields and the keys kept for saving are.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
-    /// The vision tower.
-    pub vision: VisionConfig,
+    /// Vision tower and projector.
+    pub arch: Architecture,
     /// The language model.
     pub text: TextConfig,
-    /// The token that stands for a visual token in a prompt (`image_token_index`).
+    /// The token that stands for a visual token of a video in a prompt.
     pub image_token_id: u32,
-    /// Hidden state that the projector is fed, counted as `transformers` counts: 0 is the
-    /// embeddings, -1 the last block's output, -2 that of the last block but one.
-    pub vision_feature_layer: i64,
-    /// Whether the projector's linear layers have biases.
-    pub multimodal_projector_bias: bool,
-    /// How frames become visual tokens.
-    pub video_pooling: VideoPooling,
     /// Frames sampled from a clip, where the checkpoint says so.
     pub num_frames: Option<usize>,
     /// Number format of the weights on disk (`dtype`, formerly `torch_dtype`).
@@ -212,21 +82,34 @@ pub struct ModelConfig {
 }
 
 impl ModelConfig {
-    /// A configuration with LLaVA-1.5's choices for the rest: layer -2, biases in the projector,
-    /// no pooling, `f32` weights. Change the fields afterwards and call
-    /// [`validate`](Self::validate).
+    /// A LLaVA with LLaVA-1.5's choices for the rest ([`LlavaConfig::new`]) and `f32` weights.
+    /// Change the fields afterwards and call [`validate`](Self::validate).
     #[must_use]
     pub fn new(vision: VisionConfig, text: TextConfig, image_token_id: u32) -> Self {
         ModelConfig {
-            vision,
+            arch: Architecture::Llava(LlavaConfig::new(vision)),
             text,
             image_token_id,
-            vision_feature_layer: -2,
-            multimodal_projector_bias: true,
-            video_pooling: VideoPooling::None,
             num_frames: None,
             dtype: WeightFormat::F32,
             document: Map::new(),
+        }
+    }
+
+    /// LLaVA's part, where it is one.
+    #[must_use]
+    pub fn llava(&self) -> Option<&LlavaConfig> {
+        match &self.arch {
+            Architecture::Llava(llava) => Some(llava),
+            Architecture::SmolVlm(_) => None,
+        }
+    }
+
+    /// Sets how a LLaVA's frames become visual tokens; other models have a way of their own and
+    /// keep it.
+    pub fn set_video_pooling(&mut self, pooling: VideoPooling) {
+        if let Architecture::Llava(llava) = &mut self.arch {
+            llava.video_pooling = pooling;
         }
     }
 
@@ -276,47 +159,6 @@ impl ModelConfig {
     /// The first key that no model can have.
     pub fn validate(&self) -> Result<(), FieldError> {
         read::validate(self)
-    }
-
-    /// Blocks of the tower that run before the features are taken: `vision_feature_layer` counted
-    /// from the start.
-    #[must_use]
-    pub fn tower_layers(&self) -> usize {
-        let layers = i64::try_from(self.vision.num_hidden_layers).unwrap_or(i64::MAX - 1);
-        let index = self.vision_feature_layer;
-        let index = if index < 0 { layers + 1 + index } else { index };
-        usize::try_from(index.clamp(0, layers)).unwrap_or_default()
-    }
-
-    /// Number of visual tokens that a clip of `frames` frames becomes.
-    #[must_use]
-    pub fn n_visual_tokens(&self, frames: usize) -> usize {
-        match self.video_pooling {
-            VideoPooling::None => frames * self.vision.patches(),
-            VideoPooling::SpatialTemporal => frames + self.vision.patches(),
-        }
-    }
-}
-
-impl Activation {
-    /// Name in `hidden_act`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Activation::QuickGelu => "quick_gelu",
-            Activation::Gelu => "gelu",
-        }
-    }
-}
-
-impl VideoPooling {
-    /// Name in `video_pooling`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            VideoPooling::None => "none",
-            VideoPooling::SpatialTemporal => "spatial_temporal",
-        }
     }
 }
 

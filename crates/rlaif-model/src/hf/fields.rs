@@ -47,6 +47,17 @@ pub enum FieldError {
     },
 }
 
+impl FieldError {
+    /// Refuses a size that is zero or above `max`.
+    pub(crate) fn check_size(key: &str, size: usize, max: u64) -> Result<(), FieldError> {
+        if (1..=max).contains(&(size as u64)) {
+            return Ok(());
+        }
+        let found = size.to_string();
+        Err(FieldError::OutOfRange { key: key.to_owned(), found, min: 1, max })
+    }
+}
+
 /// A JSON object together with its place in the document.
 #[derive(Clone, Copy)]
 pub(crate) struct Fields<'a> {
@@ -198,6 +209,21 @@ impl<'a> Fields<'a> {
         self.get(key).map_or(Ok(default), |value| {
             value.as_bool().ok_or_else(|| self.wrong(key, value, "true or false"))
         })
+    }
+
+    /// Refuses a string that is none of `names`, which `supported` spells out.
+    pub(crate) fn one_of(
+        &self,
+        key: &str,
+        names: &[&str],
+        supported: &'static str,
+    ) -> Result<(), FieldError> {
+        match self.text(key)? {
+            Some(found) if !names.contains(&found) => {
+                Err(self.unsupported(key, &Value::from(found), supported))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A string.

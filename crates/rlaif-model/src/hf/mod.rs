@@ -31,17 +31,23 @@ mod fields;
 mod files;
 mod generation;
 mod peft;
+mod smolvlm_text;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tokenizer;
 mod weights;
 
 pub use config::{
-    Activation, ConfigError, ModelConfig, TextConfig, VideoPooling, VisionConfig, WeightFormat,
+    Activation, Architecture, AttentionBias, ConfigError, LlavaConfig, ModelConfig, SmolVlmConfig,
+    TextConfig, VideoPooling, VisionConfig, WeightFormat,
 };
 pub use fields::FieldError;
 pub use files::FileError;
 pub use generation::{GenerationConfig, GenerationError};
 pub use peft::{Adapter, AdapterConfig, AdapterError, write_adapter};
-pub use tokenizer::{ChatTokenizer, PromptTokens, Template, TokenizerError};
-pub use weights::{Weights, WeightsError, canonical_name, expected_tensors, write_weights};
+pub use smolvlm_text::smolvlm_text;
+pub use tokenizer::{ChatTokenizer, PromptTokens, Template, TokenizerError, VideoText};
+pub use weights::{
+    Weights, WeightsError, canonical_name, decoder_module, expected_tensors, stored_name,
+    write_weights,
+};

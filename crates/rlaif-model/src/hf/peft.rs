@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use crate::hf::config::WeightFormat;
+#[cfg(doc)]
+use crate::hf::decoder_module;
 use crate::hf::fields::{FieldError, Fields};
 use crate::hf::files::{FileError, read_json, write_json};
 use crate::hf::weights::{Weights, WeightsError, canonical_name, write_safetensors};
@@ -151,10 +153,10 @@ impl AdapterConfig {
 
     /// The document: the one that was read with the fields set.
     ///
-    /// `target_modules` is written as a pattern that names the language model, since CLIP's layers
-    /// are called `q_proj`, `k_proj` and `v_proj` too.
+    /// `target_modules` is written as a pattern that names `decoder`, the module of the language model
+    /// ([`decoder_module`]), since a tower's layers are called `q_proj`, `k_proj` and `v_proj` too.
     #[must_use]
-    pub fn to_json(&self) -> Value {
+    pub fn to_json(&self, decoder: &str) -> Value {
         let mut document = self.document.clone();
         for (key, value) in [
             ("peft_type", json!("LORA")),
@@ -180,7 +182,8 @@ impl AdapterConfig {
         document.insert("lora_alpha".to_owned(), alpha);
         document.insert("lora_dropout".to_owned(), json!(self.lora_dropout));
         document.insert("base_model_name_or_path".to_owned(), json!(self.base_model_name_or_path));
-        let pattern = format!(r".*language_model.*\.({})", self.target_modules.join("|"));
+        let module = decoder.rsplit('.').next().unwrap_or(decoder);
+        let pattern = format!(r".*{module}.*\.({})", self.target_modules.join("|"));
         document.insert("target_modules".to_owned(), json!(pattern));
         Value::Object(document)
     }
@@ -224,8 +227,8 @@ impl Adapter {
     }
 }
 
-/// Writes an adapter into `dir`, weights first, each file atomically. `tensors` are canonical
-/// names (`language_model.model.*.lora_A.weight`), shapes and values.
+/// Writes an adapter into `dir`, weights first, each file atomically. `decoder` is what
+/// `transformers` calls the language model ([`decoder_module`]); `tensors` are canonical names (`language_model.model.*.lora_A.weight`), shapes and values.
 ///
 /// # Errors
 ///
@@ -233,6 +236,7 @@ impl Adapter {
 pub fn write_adapter<N, D>(
     dir: impl AsRef<Path>,
     config: &AdapterConfig,
+    decoder: &str,
     tensors: impl IntoIterator<Item = (N, Vec<usize>, D)>,
 ) -> Result<(), AdapterError>
 where
@@ -242,15 +246,15 @@ where
     let dir = dir.as_ref();
     let renamed = tensors
         .into_iter()
-        .map(|(name, shape, values)| (stored_name(name.as_ref()), shape, values));
+        .map(|(name, shape, values)| (adapter_name(name.as_ref(), decoder), shape, values));
     write_safetensors(&dir.join(WEIGHTS), WeightFormat::F32, renamed)?;
-    Ok(write_json(&dir.join(CONFIG), &config.to_json())?)
+    Ok(write_json(&dir.join(CONFIG), &config.to_json(decoder))?)
 }
 
 /// The name in PEFT's file of a tensor with a canonical name.
-fn stored_name(name: &str) -> String {
+fn adapter_name(name: &str, decoder: &str) -> String {
     match name.strip_prefix("language_model.model.") {
-        Some(rest) => format!("base_model.model.model.language_model.{rest}"),
+        Some(rest) => format!("base_model.model.{decoder}.{rest}"),
         None => format!("base_model.model.{name}"),
     }
 }
@@ -289,7 +293,8 @@ mod tests {
                 (name.to_owned(), shape, values)
             })
             .collect();
-        write_adapter(dir.path(), &adapter.config, tensors.clone()).unwrap();
+        write_adapter(dir.path(), &adapter.config, "model.language_model", tensors.clone())
+            .unwrap();
         let again = Adapter::open(dir.path()).unwrap();
         for (name, shape, values) in tensors {
             assert_eq!(again.weights.tensor(&name).unwrap(), (shape, values));
@@ -314,7 +319,7 @@ mod tests {
         let mut config = AdapterConfig::new(16, 32.0, ["v_proj", "q_proj", "v_proj"]);
         config.base_model_name_or_path = Some("out/sft".to_owned());
         assert_eq!(config.target_modules, ["q_proj", "v_proj"]);
-        let value = config.to_json();
+        let value = config.to_json("model.language_model");
         assert_eq!(value["lora_alpha"], json!(32));
         let read = AdapterConfig::from_json(&value).unwrap();
         assert_eq!((read.r, read.lora_alpha, read.lora_dropout), (16, 32.0, 0.0));

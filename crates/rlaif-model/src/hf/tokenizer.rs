@@ -94,8 +94,17 @@ pub enum TokenizerError {
 pub struct PromptTokens {
     /// Token ids, the video's placeholder repeated once per visual token. Length `T`.
     pub ids: Vec<u32>,
-    /// Where the visual tokens lie in `ids`.
-    pub visual: Range<usize>,
+    /// Where the visual tokens lie in `ids`, in order.
+    pub visual: Vec<Range<usize>>,
+}
+
+/// What a video becomes in the text of a prompt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VideoText {
+    /// The visual token so many times.
+    Repeated(usize),
+    /// A text that takes the placeholder's place, with the visual tokens in it.
+    Text(String),
 }
 
 /// Where a template puts an answer.
@@ -122,7 +131,8 @@ pub struct ChatTokenizer {
     config: Map<String, Value>,
     bos_token: Option<String>,
     unk_id: Option<u32>,
-    image_token: String,
+    /// What the template writes in the place of a video.
+    placeholder: String,
     image_token_id: u32,
     pad_id: Option<u32>,
     eos_ids: Vec<u32>,
@@ -164,8 +174,7 @@ impl ChatTokenizer {
         self.template.render(messages, add_generation_prompt)
     }
 
-    /// Token ids of a prompt, the assistant's turn opened, the one video's placeholder repeated
-    /// `n_visual_tokens` times.
+    /// Token ids of a prompt, the assistant's turn opened, the one video's placeholder replaced.
     ///
     /// # Errors
     ///
@@ -173,25 +182,69 @@ impl ChatTokenizer {
     pub fn encode_prompt(
         &self,
         messages: &[Message],
-        n_visual_tokens: usize,
+        video: &VideoText,
     ) -> Result<PromptTokens, TokenizerError> {
         let blocks = messages.iter().flat_map(|message| &message.content);
         let found = blocks.filter(|block| matches!(block, Block::Video { .. })).count();
         if found != 1 {
             return Err(TokenizerError::VideoCount { found });
         }
+        let ids = match video {
+            VideoText::Repeated(n) => self.encode_repeated(messages, *n)?,
+            VideoText::Text(text) => self.encode_replaced(messages, text)?,
+        };
+        let mut visual: Vec<Range<usize>> = Vec::new();
+        for (at, id) in ids.iter().enumerate() {
+            if *id != self.image_token_id {
+                continue;
+            }
+            match visual.last_mut() {
+                Some(last) if last.end == at => last.end += 1,
+                _ => visual.push(at..at + 1),
+            }
+        }
+        Ok(PromptTokens { ids, visual })
+    }
+
+    /// The placeholder, one token, repeated `n` times.
+    fn encode_repeated(&self, messages: &[Message], n: usize) -> Result<Vec<u32>, TokenizerError> {
         let ids = self.encode_conversation(messages, true)?;
         let mut places = ids.iter().enumerate().filter(|(_, id)| **id == self.image_token_id);
         let (first, rest) = (places.next(), places.count());
         let Some((start, _)) = first.filter(|_| rest == 0) else {
             let found = rest + usize::from(first.is_some());
-            return Err(TokenizerError::Placeholder { token: self.image_token.clone(), found });
+            return Err(self.misplaced(found));
         };
-        let mut expanded = Vec::with_capacity(ids.len() + n_visual_tokens);
+        let mut expanded = Vec::with_capacity(ids.len() + n);
         expanded.extend_from_slice(&ids[..start]);
-        expanded.extend(std::iter::repeat_n(self.image_token_id, n_visual_tokens));
+        expanded.extend(std::iter::repeat_n(self.image_token_id, n));
         expanded.extend_from_slice(&ids[start + 1..]);
-        Ok(PromptTokens { ids: expanded, visual: start..start + n_visual_tokens })
+        Ok(expanded)
+    }
+
+    /// The placeholder's spelling replaced before the text becomes tokens, as processors do that
+    /// write more than the visual tokens.
+    fn encode_replaced(
+        &self,
+        messages: &[Message],
+        text: &str,
+    ) -> Result<Vec<u32>, TokenizerError> {
+        let (messages, marks) = protect(messages, &self.specials);
+        let rendered = self.template.render(&messages, true)?;
+        let found = rendered.matches(self.placeholder.as_str()).count();
+        if found != 1 {
+            return Err(self.misplaced(found));
+        }
+        let rendered = rendered.replacen(self.placeholder.as_str(), text, 1);
+        self.encode_marked(&rendered, &marks, !self.writes_bos(&rendered))
+    }
+
+    fn misplaced(&self, found: usize) -> TokenizerError {
+        TokenizerError::Placeholder { token: self.placeholder.clone(), found }
+    }
+
+    fn writes_bos(&self, rendered: &str) -> bool {
+        self.bos_token.as_ref().is_some_and(|bos| rendered.starts_with(bos.as_str()))
     }
 
     /// Token ids of a whole conversation, each video's placeholder once.
@@ -206,9 +259,7 @@ impl ChatTokenizer {
     ) -> Result<Vec<u32>, TokenizerError> {
         let (messages, marks) = protect(messages, &self.specials);
         let rendered = self.template.render(&messages, add_generation_prompt)?;
-        let writes_bos =
-            self.bos_token.as_ref().is_some_and(|bos| rendered.starts_with(bos.as_str()));
-        self.encode_marked(&rendered, &marks, !writes_bos)
+        self.encode_marked(&rendered, &marks, !self.writes_bos(&rendered))
     }
 
     /// Token ids of an answer as it continues a prompt, closed by the end-of-sequence token.

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::hf::files::{FileError, read_json};
 use names::is_buffer;
-pub use names::{canonical_name, expected_tensors};
+pub use names::{canonical_name, decoder_module, expected_tensors, stored_name};
 pub(in crate::hf) use write::write_safetensors;
 pub use write::write_weights;
 
@@ -218,6 +218,12 @@ impl Weights {
     /// Canonical names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.places.keys().map(String::as_str)
+    }
+
+    /// What the files call each tensor, by its canonical name.
+    #[must_use]
+    pub fn stored_names(&self) -> BTreeMap<String, String> {
+        self.places.iter().map(|(name, place)| (name.clone(), place.stored.clone())).collect()
     }
 
     /// Shape of the tensor called `name`, where there is one.

@@ -5,7 +5,7 @@ use rlaif_model::hf::{VideoPooling, canonical_name};
 use rlaif_model::{Gradients, LoraConfig, Parameters, Vlm, attach_adapter};
 
 use crate::support::{
-    F32_SUMS, FIXTURES, Golden, assert_close, fixture, host, logits, open, spliced,
+    F32_SUMS, FIXTURES, Golden, assert_close, fixture, grid_of, host, logits, open, spliced,
 };
 
 /// Answer tokens that carry the golden loss.
@@ -14,7 +14,7 @@ const ANSWER: usize = 6;
 /// The fixture with PEFT's adapter on, pooling as the golden values have it.
 fn adapted(name: &str) -> Vlm {
     let mut model = open(name);
-    model.config.video_pooling = VideoPooling::SpatialTemporal;
+    model.set_video_pooling(VideoPooling::SpatialTemporal);
     attach_adapter(&mut model, fixture(name).join("adapter")).expect("PEFT's adapter");
     model
 }
@@ -22,7 +22,7 @@ fn adapted(name: &str) -> Vlm {
 /// Logits of the whole sequence.
 fn forward(model: &Vlm, golden: &Golden) -> Tensor<2> {
     let pixels = golden.pixels();
-    let visual = model.visual_tokens(model.tower_features(&pixels), &[pixels.frames]);
+    let visual = model.visual_tokens(model.tower_features(&pixels), &[grid_of(model, &pixels)]);
     logits(&model.decoder, spliced(model, &golden.ids("lora.ids"), visual), 1)
 }
 
@@ -54,7 +54,7 @@ fn an_adapter_of_peft_gives_its_logits_and_its_loss() {
         let plain = host(&forward(&model.without_lora(), &golden));
         assert!(plain.iter().zip(&expected).any(|(p, e)| (p - e).abs() > 0.1), "{name}");
         let mut base = open(name);
-        base.config.video_pooling = VideoPooling::SpatialTemporal;
+        base.set_video_pooling(VideoPooling::SpatialTemporal);
         assert_eq!(plain, host(&forward(&base, &golden)), "{name}");
         let merged = host(&forward(&model.merged(), &golden));
         assert_close(&merged, &expected, F32_SUMS, "merged");
@@ -88,7 +88,7 @@ fn the_gradients_of_an_adapter_are_those_of_peft() {
 fn a_fresh_adapter_changes_nothing_and_its_seed_fixes_it() {
     let golden = Golden::of("llava-a");
     let mut model = open("llava-a");
-    model.config.video_pooling = VideoPooling::SpatialTemporal;
+    model.set_video_pooling(VideoPooling::SpatialTemporal);
     let before = host(&forward(&model, &golden));
     let adapters = |seed| {
         let mut model = model.clone();

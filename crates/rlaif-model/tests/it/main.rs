@@ -2,6 +2,7 @@
 //! `tools/make_llava_fixtures.py` wrote.
 
 mod adapter;
+mod architectures;
 mod folder;
 mod parity;
 mod support;

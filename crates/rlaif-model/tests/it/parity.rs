@@ -1,10 +1,12 @@
 //! Tower, projector, pooling, logits and greedy decoding equal to `transformers`'.
 
 use burn::tensor::Tensor;
-use rlaif_model::Suffix;
 use rlaif_model::hf::VideoPooling;
+use rlaif_model::{Grid, Suffix};
 
-use crate::support::{F32_SUMS, FIXTURES, Golden, assert_close, host, logits, open, spliced};
+use crate::support::{
+    F32_SUMS, FIXTURES, Golden, assert_close, grid_of, host, logits, open, spliced,
+};
 
 #[test]
 fn the_tower_gives_the_hidden_states_of_transformers() {
@@ -29,10 +31,10 @@ fn the_projector_and_the_pooling_give_the_visual_tokens_of_transformers() {
         for (pooling, expected) in
             [(VideoPooling::None, "projected"), (VideoPooling::SpatialTemporal, "pooled")]
         {
-            model.config.video_pooling = pooling;
-            let tokens = model.visual_tokens(features.clone(), &[pixels.frames]);
+            model.set_video_pooling(pooling);
+            let tokens = model.visual_tokens(features.clone(), &[grid_of(&model, &pixels)]);
             assert_eq!(tokens.dims(), *golden.shape(expected), "{name} {expected}");
-            assert_eq!(tokens.dims()[0], model.n_visual_tokens(pixels.frames));
+            assert_eq!(tokens.dims()[0], model.n_visual_tokens(grid_of(&model, &pixels)));
             assert_close(&host(&tokens), &golden.floats(expected), F32_SUMS, expected);
         }
     }
@@ -43,13 +45,17 @@ fn the_projector_and_the_pooling_give_the_visual_tokens_of_transformers() {
 fn clips_of_unlike_length_are_pooled_each_by_itself() {
     for name in FIXTURES {
         let (mut model, golden) = (open(name), Golden::of(name));
-        model.config.video_pooling = VideoPooling::SpatialTemporal;
+        model.set_video_pooling(VideoPooling::SpatialTemporal);
         let features = model.tower_features(&golden.pixels());
-        let patches = model.tower.patches();
+        let grid = grid_of(&model, &golden.pixels());
+        let (patches, short_grid) = (grid.h * grid.w, Grid { t: 2, ..grid });
         let short = features.clone().narrow(0, 0, 2 * patches);
-        let both =
-            model.visual_tokens(Tensor::cat(vec![short.clone(), features.clone()], 0), &[2, 3]);
-        let one_by_one = [model.visual_tokens(short, &[2]), model.visual_tokens(features, &[3])];
+        let both = model.visual_tokens(
+            Tensor::cat(vec![short.clone(), features.clone()], 0),
+            &[short_grid, grid],
+        );
+        let one_by_one =
+            [model.visual_tokens(short, &[short_grid]), model.visual_tokens(features, &[grid])];
         let expected = host(&Tensor::cat(one_by_one.to_vec(), 0));
         // The same sums, tiled for another number of rows: a few roundings of values below 16.
         assert_close(&host(&both), &expected, 1e-5, name);
@@ -65,8 +71,9 @@ fn the_logits_of_a_prompt_are_those_of_transformers_wherever_it_is_cut() {
         for (path, pooling) in
             [("plain", VideoPooling::None), ("pooled", VideoPooling::SpatialTemporal)]
         {
-            model.config.video_pooling = pooling;
-            let visual = model.visual_tokens(model.tower_features(&pixels), &[pixels.frames]);
+            model.set_video_pooling(pooling);
+            let visual =
+                model.visual_tokens(model.tower_features(&pixels), &[grid_of(&model, &pixels)]);
             let ids = golden.ids(&format!("{path}.ids"));
             let embeds = spliced(&model, &ids, visual);
             let expected = golden.floats(&format!("{path}.logits"));
@@ -89,8 +96,9 @@ fn greedy_decoding_token_by_token_follows_transformers() {
         for (path, pooling) in
             [("plain", VideoPooling::None), ("pooled", VideoPooling::SpatialTemporal)]
         {
-            model.config.video_pooling = pooling;
-            let visual = model.visual_tokens(model.tower_features(&pixels), &[pixels.frames]);
+            model.set_video_pooling(pooling);
+            let visual =
+                model.visual_tokens(model.tower_features(&pixels), &[grid_of(&model, &pixels)]);
             let ids = golden.ids(&format!("{path}.ids"));
             let decoder = &model.decoder;
             let prefix = decoder.prefill(spliced(&model, &ids, visual), &[ids.len()]);

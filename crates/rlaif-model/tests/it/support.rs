@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use burn::tensor::{Device, Tensor};
 use rlaif_data::{Pixels, VideoMetadata};
-use rlaif_model::{Decoder, Turn, Vlm};
+use rlaif_model::{Decoder, Grid, Turn, Vlm};
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 
@@ -25,15 +25,26 @@ pub(crate) fn open(name: &str) -> Vlm {
 }
 
 /// `golden.safetensors` of a fixture.
-pub(crate) struct Golden(Vec<u8>);
+pub(crate) struct Golden {
+    tensors: Vec<u8>,
+    folder: PathBuf,
+}
 
 impl Golden {
     pub(crate) fn of(name: &str) -> Golden {
-        Golden(std::fs::read(fixture(name).join("golden.safetensors")).expect("it is committed"))
+        let folder = fixture(name);
+        let tensors = std::fs::read(folder.join("golden.safetensors")).expect("it is committed");
+        Golden { tensors, folder }
     }
 
     fn file(&self) -> SafeTensors<'_> {
-        SafeTensors::deserialize(&self.0).expect("golden.safetensors is whole")
+        SafeTensors::deserialize(&self.tensors).expect("golden.safetensors is whole")
+    }
+
+    /// `golden.json`.
+    pub(crate) fn document(&self) -> serde_json::Value {
+        let text = std::fs::read_to_string(self.folder.join("golden.json")).expect("golden.json");
+        serde_json::from_str(&text).expect("it is JSON")
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
@@ -106,4 +117,8 @@ pub(crate) fn logits(decoder: &Decoder, embeds: Tensor<2>, cut: usize) -> Tensor
     let turn = Turn { prompt: 0, len: tokens - cut };
     let rest = decoder.extend(&prefix, embeds.narrow(0, cut, tokens - cut), &[turn]);
     Tensor::cat(vec![prefix.last_hidden, rest], 0).matmul(decoder.head().transpose())
+}
+
+pub(crate) fn grid_of(model: &Vlm, pixels: &Pixels) -> Grid {
+    model.vision.grid(pixels).expect("frames of the tower's size")
 }

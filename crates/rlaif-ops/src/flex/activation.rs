@@ -81,6 +81,8 @@ pub(crate) enum Activation {
     Gelu,
     /// `x sigmoid(1.702 x)`.
     QuickGelu,
+    /// `x sigmoid(2 √(2/π) (x + 0.044715 x³))`.
+    GeluTanh,
 }
 
 impl Operation<1> for Activation {
@@ -93,6 +95,7 @@ impl Operation<1> for Activation {
             |(out, x)| match self {
                 Self::Gelu => gelu(x, out),
                 Self::QuickGelu => quick_gelu(x, out),
+                Self::GeluTanh => gelu_tanh(x, out),
             },
         );
         (tensor(out, size(&x)), x)
@@ -106,6 +109,7 @@ impl Operation<1> for Activation {
             .for_each(|(out, (x, grad))| match self {
                 Self::Gelu => gelu_grad(x, grad, out),
                 Self::QuickGelu => quick_gelu_grad(x, grad, out),
+                Self::GeluTanh => gelu_tanh_grad(x, grad, out),
             });
         [Some(tensor(out, size(&x)))]
     }
@@ -143,6 +147,31 @@ kernel! {
         for ((out, x), dy) in out.iter_mut().zip(x).zip(grad) {
             let s = sigmoid::<FMA>(1.702 * x);
             *out = dy * s * madd::<FMA>(1.702 * x, 1.0 - s, 1.0);
+        }
+    }
+}
+
+/// `2 √(2/π)`: `(1 + tanh u) / 2 = sigmoid(2 u)`.
+const TANH_SLOPE: f32 = 1.595_769_2;
+/// Of the cubic term.
+const TANH_CUBE: f32 = 0.044_715;
+
+kernel! {
+    fn gelu_tanh<'a>(x: &'a [f32], out: &'a mut [f32]) {
+        for (out, x) in out.iter_mut().zip(x) {
+            let inner = TANH_SLOPE * x * madd::<FMA>(TANH_CUBE * x, *x, 1.0);
+            *out = x * sigmoid::<FMA>(inner);
+        }
+    }
+}
+
+kernel! {
+    fn gelu_tanh_grad<'a>(x: &'a [f32], grad: &'a [f32], out: &'a mut [f32]) {
+        for ((out, x), dy) in out.iter_mut().zip(x).zip(grad) {
+            let square = x * x;
+            let s = sigmoid::<FMA>(TANH_SLOPE * x * madd::<FMA>(TANH_CUBE, square, 1.0));
+            let slope = TANH_SLOPE * madd::<FMA>(3.0 * TANH_CUBE, square, 1.0);
+            *out = dy * s * madd::<FMA>(x * slope, 1.0 - s, 1.0);
         }
     }
 }

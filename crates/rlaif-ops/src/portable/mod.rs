@@ -8,7 +8,7 @@ mod norm;
 mod rotary;
 mod token_stats;
 
-pub use activation::{gelu, quick_gelu, swiglu};
+pub use activation::{gelu, gelu_tanh, quick_gelu, swiglu};
 pub use attention::attention;
 pub use linear::{linear, lora_linear};
 pub use norm::{layer_norm, rms_norm};

@@ -47,13 +47,17 @@ fn greedy_generation_follows_transformers() {
         for (path, pooling) in
             [("plain", VideoPooling::None), ("pooled", VideoPooling::SpatialTemporal)]
         {
-            model.config.video_pooling = pooling;
+            model.set_video_pooling(pooling);
             let tokens = ids(&golden, &format!("{path}.ids"));
             let first = tokens.iter().position(|id| *id == image).unwrap();
-            let end = first + model.n_visual_tokens(pixels.frames);
+            let end = first + model.n_visual_tokens(model.vision.grid(&pixels).unwrap());
             let prompt = PromptInput {
                 ids: tokens,
-                visual: Some((first..end, Visual::Pixels(pixels.clone()))),
+                visual: Some((
+                    std::iter::once(first..end).collect(),
+                    Visual::Pixels(pixels.clone()),
+                )),
+                positions: None,
             };
             let prefix = encode(&model, &[&prompt]);
             let expected = ids(&golden, &format!("{path}.greedy"));

@@ -9,7 +9,7 @@ use rlaif_model::KvLayer;
 use rlaif_model::{Gradients, LoraConfig, Parameters, Prefix, Turn, Vlm};
 use rlaif_ops::TokenStats;
 use rlaif_rollout::prompt::embed;
-use rlaif_rollout::{PromptInput, Visual, encode, response_hidden, score};
+use rlaif_rollout::{Pass, PromptInput, Reads, Visual, encode, response_hidden, score};
 use rlaif_video::Features;
 
 use crate::support::{F32_SUMS, assert_close, host, model, prompt, prompts, vocabulary};
@@ -68,6 +68,7 @@ fn replicated(model: &Vlm, prompts: &[PromptInput], responses: &[Response]) -> T
                 .map(|_| KvLayer { k: nothing(), v: nothing() })
                 .collect(),
             lens: vec![0],
+            next: vec![0],
             last_hidden: Tensor::zeros([1, model.config.text.hidden_size], &device),
         };
         let turn = Turn { prompt: 0, len: whole.ids.len() };
@@ -123,9 +124,64 @@ fn a_shared_prefix_equals_the_replicated_prompt_in_values_and_all_gradients() {
     assert_eq!(assert_same_gradients(&shared, &replicated), 4 + 3 + 3 * 13);
 }
 
+/// The same loss through a [`Pass`].
+fn through_pass(
+    model: &Vlm,
+    prompts: &[PromptInput],
+    checkpointing: bool,
+    trains: impl Fn(&str) -> bool,
+) -> (Vec<f32>, Gradients) {
+    let tracked = model.tracked(trains);
+    let group = group();
+    let responses: Vec<(usize, &[u32])> = group.iter().map(|(p, r)| (*p, r.as_slice())).collect();
+    let inputs: Vec<&PromptInput> = prompts.iter().collect();
+    let pass = Pass::new(&tracked, &inputs, &responses, Reads::EachToken, checkpointing);
+    let targets: Vec<i64> =
+        responses.iter().flat_map(|(_, ids)| ids.iter().map(|id| i64::from(*id))).collect();
+    let targets = Tensor::from_data(targets.as_slice(), &pass.hidden.device());
+    let stats = rlaif_ops::token_stats(
+        pass.hidden.clone(),
+        tracked.decoder.head(),
+        targets,
+        &[crate::support::IMAGE],
+    );
+    let values = [host(&stats.logprobs), host(&stats.entropy)].concat();
+    let weights: Vec<f32> =
+        (0..stats.logprobs.dims()[0]).map(|i| ((i * 7 % 5) as f32 - 1.8) * 0.5).collect();
+    let weights = Tensor::<1>::from_data(weights.as_slice(), &stats.logprobs.device());
+    let loss = (stats.logprobs * weights).sum() + stats.entropy.sum() * 0.3;
+    (values, pass.gradients(&tracked, &loss))
+}
+
+/// All weights, adapters alone, and a single block in the middle: with and without a gradient that
+/// has to reach the embeddings.
 #[test]
-fn a_shared_prefix_equals_the_replicated_prompt_for_adapters() {
-    let (mut model, prompts) = (model(1), prompts());
+fn checkpointed_gradients_are_those_of_the_whole_graph() {
+    let prompts = prompts();
+    let cases: [(&Vlm, &dyn Fn(&str) -> bool, usize); 4] = [
+        (&model(1), &|name| !name.starts_with("vision_tower."), 4 + 3 + 3 * 13),
+        (&adapted(), &|name| name.contains(".lora_"), 3 * 7 * 2),
+        (&model(1), &|name| name.contains("layers.1."), 13),
+        (&model(1), &|name| name.ends_with("lm_head.weight"), 1),
+    ];
+    for (model, trains, tensors) in cases {
+        let (values, whole) = through_pass(model, &prompts, false, trains);
+        let (again, parts) = through_pass(model, &prompts, true, trains);
+        assert_eq!(values, again);
+        assert_eq!(parts.len(), tensors);
+        assert_eq!(parts.keys().collect::<Vec<_>>(), whole.keys().collect::<Vec<_>>());
+        for (name, gradient) in &parts {
+            let (got, expected) = (host(gradient), host(&whole[name]));
+            let scale = expected.iter().fold(0.0_f32, |m, g| m.max(g.abs()));
+            assert_close(&got, &expected, 1e-6 * scale.max(1.0), name);
+        }
+        assert!(whole.values().any(|gradient| host(gradient).iter().any(|g| g.abs() > 1e-3)));
+    }
+}
+
+/// A model with adapters that do something.
+fn adapted() -> Vlm {
+    let mut model = model(1);
     model.attach_lora(&LoraConfig { r: 3, ..LoraConfig::default() }, 5);
     model.walk("", &mut |name, mut slot| {
         if name.contains("lora_B") {
@@ -135,6 +191,12 @@ fn a_shared_prefix_equals_the_replicated_prompt_for_adapters() {
             slot.set_flat(Tensor::from_data(values.as_slice(), &flat.device()));
         }
     });
+    model
+}
+
+#[test]
+fn a_shared_prefix_equals_the_replicated_prompt_for_adapters() {
+    let (model, prompts) = (adapted(), prompts());
     let trains = |name: &str| name.contains(".lora_");
     let (got, shared) = differentiated(&model, shared, &prompts, trains);
     let (expected, replicated) = differentiated(&model, replicated, &prompts, trains);
@@ -162,7 +224,7 @@ fn frames_and_their_features_give_the_same_and_a_trained_tower_gets_its_gradient
     for (index, frames) in [(0, 2), (1, 5), (3, 2)] {
         let pixels = pixels(frames);
         let features = Features {
-            shape: vec![frames, 4, 8],
+            shape: vec![frames, 2, 2, 8],
             values: model.visual_features(&pixels),
             video: VideoMetadata::default(),
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rlaif_model::hf::{ModelConfig, TextConfig, VideoPooling, VisionConfig};
+use rlaif_model::hf::{AttentionBias, ModelConfig, TextConfig, VideoPooling, VisionConfig};
 use rlaif_model::{Parameters, Vlm};
 use rlaif_rollout::{PromptInput, SampleRequest, Sampled, Visual, Vocabulary};
 use rlaif_video::Features;
@@ -45,11 +45,11 @@ pub(crate) fn model(seed: u64) -> Vlm {
         num_key_value_heads: 2,
         head_dim: 6,
         tie_word_embeddings: false,
-        attention_bias: true,
+        attention_bias: AttentionBias::All,
         ..TextConfig::default()
     };
     let mut config = ModelConfig::new(vision, text, IMAGE);
-    config.video_pooling = VideoPooling::SpatialTemporal;
+    config.set_video_pooling(VideoPooling::SpatialTemporal);
     config.validate().expect("a model that can be");
     let mut model = rlaif_model::init(&config, seed, &Device::flex());
     model.walk("", &mut |name, mut slot| {
@@ -73,13 +73,13 @@ pub(crate) fn prompt(seed: u64, text: usize, frames: usize) -> PromptInput {
         ids.splice(1..1, std::iter::repeat_n(IMAGE, n));
         let values = (0..frames * PATCHES * VISION).map(|_| rng.random_range(-2.0..2.0)).collect();
         let features = Features {
-            shape: vec![frames, PATCHES, VISION],
+            shape: vec![frames, 1, PATCHES, VISION],
             values,
             video: rlaif_data::VideoMetadata::default(),
         };
-        (1..1 + n, Visual::Features(Arc::new(features)))
+        (std::iter::once(1..1 + n).collect(), Visual::Features(Arc::new(features)))
     });
-    PromptInput { ids, visual }
+    PromptInput { ids, visual, positions: None }
 }
 
 /// Prompts of four lengths, one of them without a video.

@@ -14,6 +14,9 @@ pub struct DpoConfig {
     /// Pairs that are differentiated together, their gradients summed over the step: bounds the
     /// memory. Default 8.
     pub pairs_per_batch: usize,
+    /// Keeps each decoder block's input alone and runs the block a second time in the backward:
+    /// far less memory, one more forward pass. Default false.
+    pub gradient_checkpointing: bool,
     /// Optimizer steps. Default 100.
     pub max_steps: u64,
     /// β: how strongly the policy is held to the reference. Default 0.1 (TRL).
@@ -38,6 +41,7 @@ impl Default for DpoConfig {
         DpoConfig {
             batch_size: 8,
             pairs_per_batch: 8,
+            gradient_checkpointing: false,
             max_steps: 100,
             beta: 0.1,
             trainable: Trainable::default(),
@@ -70,6 +74,9 @@ pub struct RewardModelConfig {
     /// Pairs that are differentiated together, their gradients summed over the step: bounds the
     /// memory. Default 8.
     pub pairs_per_batch: usize,
+    /// Keeps each decoder block's input alone and runs the block a second time in the backward:
+    /// far less memory, one more forward pass. Default false.
+    pub gradient_checkpointing: bool,
     /// Optimizer steps. Default 100.
     pub max_steps: u64,
     /// Weight of the term that keeps scores around zero. Default 0.01 (TRL's advice).
@@ -104,6 +111,7 @@ impl Default for RewardModelConfig {
         RewardModelConfig {
             batch_size: 16,
             pairs_per_batch: 8,
+            gradient_checkpointing: false,
             max_steps: 100,
             center_rewards_coefficient: 0.01,
             narrative: false,

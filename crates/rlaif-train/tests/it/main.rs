@@ -5,6 +5,7 @@ mod checkpoint;
 mod groups;
 mod learning;
 mod pairs;
+mod recompute;
 mod resume;
 mod scored;
 mod sft;

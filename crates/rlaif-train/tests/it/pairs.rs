@@ -26,7 +26,7 @@ fn turn(answer: &str) -> SftTurn {
 const PAIRS: [[&str; 2]; 4] =
     [["red circle", "blue"], ["red", "up up"], ["red square", "down left"], ["red", "green"]];
 
-fn pairs() -> Vec<Arc<SftItem>> {
+pub(crate) fn pairs() -> Vec<Arc<SftItem>> {
     let item = |(position, [chosen, rejected]): (usize, &[&str; 2])| SftItem {
         shared: input(position),
         turns: vec![turn(chosen), turn(rejected)],
@@ -35,7 +35,7 @@ fn pairs() -> Vec<Arc<SftItem>> {
 }
 
 /// The same pairs as a reward model reads them: answer, then a request for a grade.
-fn scored() -> Vec<Arc<ScoredItem>> {
+pub(crate) fn scored() -> Vec<Arc<ScoredItem>> {
     let ids = |answer: &str| {
         let mut ids = tokenizer().encode_answer(answer).expect("known words");
         ids.extend(tokenizer().encode_continuation("what moves ?").expect("known words"));
@@ -48,7 +48,7 @@ fn scored() -> Vec<Arc<ScoredItem>> {
     PAIRS.iter().enumerate().map(item).map(Arc::new).collect()
 }
 
-fn dpo_config(trainable: Trainable) -> DpoConfig {
+pub(crate) fn dpo_config(trainable: Trainable) -> DpoConfig {
     DpoConfig {
         batch_size: 3,
         pairs_per_batch: 2,
@@ -123,7 +123,7 @@ fn a_resumed_dpo_run_ends_in_the_same_bits() {
     assert_eq!(timeless(&rest[2]), timeless(&all[5]));
 }
 
-fn reward_config(trainable: Trainable) -> RewardModelConfig {
+pub(crate) fn reward_config(trainable: Trainable) -> RewardModelConfig {
     RewardModelConfig {
         batch_size: 3,
         pairs_per_batch: 2,

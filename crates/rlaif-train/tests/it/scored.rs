@@ -42,13 +42,13 @@ impl Reward for ByScore {
 }
 
 /// The more `red`, the better, in numbers of an ordinary size.
-fn likes_red(_: &RankRequest, text: &str) -> f64 {
+pub(crate) fn likes_red(_: &RankRequest, text: &str) -> f64 {
     taste(text) / 100.0
 }
 
 const SCORED: [MethodKind; 3] = [MethodKind::Grpo, MethodKind::Rloo, MethodKind::Ppo];
 
-fn online(config: &GrpoConfig, score: fn(&RankRequest, &str) -> f64) -> Online {
+pub(crate) fn online(config: &GrpoConfig, score: fn(&RankRequest, &str) -> f64) -> Online {
     let reward = Box::new(ByScore(score));
     let method: Box<dyn Method> = match config.method {
         MethodKind::Grpo => Box::new(Grpo::new(reward)),

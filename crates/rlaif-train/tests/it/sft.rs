@@ -20,7 +20,7 @@ fn turn(question: &[u32], answer: &str) -> SftTurn {
 }
 
 /// Clips with two questions each, the second of which has a rest of its own before its answer.
-fn items() -> Vec<Arc<SftItem>> {
+pub(crate) fn items() -> Vec<Arc<SftItem>> {
     let answers = [["red circle", "left"], ["blue square", "up"], ["green", "down right"]];
     let item = |position: usize| {
         let [first, second] = answers[position % 3];
@@ -30,7 +30,7 @@ fn items() -> Vec<Arc<SftItem>> {
     (0..5).map(item).collect()
 }
 
-fn config() -> SftConfig {
+pub(crate) fn config() -> SftConfig {
     SftConfig {
         batch_size: 2,
         max_steps: 6,
@@ -44,7 +44,7 @@ fn sft(config: &SftConfig) -> Sft {
     Sft::new(model(), config.clone(), tokenizer().forbidden_ids().to_vec())
 }
 
-fn run(
+pub(crate) fn run(
     sft: &mut Sft,
     items: &[Arc<SftItem>],
     folder: Option<&Path>,

@@ -50,7 +50,7 @@ pub(crate) fn model() -> Vlm {
         ..TextConfig::default()
     };
     let mut config = ModelConfig::new(vision, text, tokenizer().image_token_id());
-    config.video_pooling = VideoPooling::SpatialTemporal;
+    config.set_video_pooling(VideoPooling::SpatialTemporal);
     config.validate().expect("a model that can be");
     rlaif_model::init(&config, 11, &Device::flex())
 }
@@ -73,15 +73,21 @@ pub(crate) fn input(position: usize) -> PromptInput {
     let frames = 2 + position % 2;
     let question = ["what moves ?", "what moves left ?", "moves up ?"][position % 3];
     let tokens = tokenizer()
-        .encode_prompt(&[Message::ask(question)], frames + PATCHES)
+        .encode_prompt(
+            &[Message::ask(question)],
+            &rlaif_model::hf::VideoText::Repeated(frames + PATCHES),
+        )
         .expect("the question is of known words");
     let values: Vec<f32> = (0..frames * PATCHES * VISION)
         .map(|i| ((i * 17 + position * 29) % 23) as f32 / 8.0 - 1.4)
         .collect();
-    let features =
-        Features { shape: vec![frames, PATCHES, VISION], values, video: VideoMetadata::default() };
+    let features = Features {
+        shape: vec![frames, 1, PATCHES, VISION],
+        values,
+        video: VideoMetadata::default(),
+    };
     let visual = Some((tokens.visual, Visual::Features(Arc::new(features))));
-    PromptInput { ids: tokens.ids, visual }
+    PromptInput { ids: tokens.ids, visual, positions: None }
 }
 
 pub(crate) fn prompts(len: usize) -> Vec<Arc<Prompted>> {

@@ -78,7 +78,9 @@ impl Golden {
             digest: String::new(),
             video: VideoMetadata::default(),
         };
-        PromptInput { ids, visual: Some((start..end, Visual::Pixels(Arc::new(pixels)))) }
+        let visual =
+            Some((std::iter::once(start..end).collect(), Visual::Pixels(Arc::new(pixels))));
+        PromptInput { ids, visual, positions: None }
     }
 
     fn knob(&self, name: &str) -> f64 {
@@ -93,7 +95,7 @@ impl Golden {
 fn policy() -> Vlm {
     let fixture = path("../rlaif-model/tests/fixtures/llava-a");
     let mut model = rlaif_model::load(&fixture, &Device::flex()).expect("the fixture opens");
-    model.config.video_pooling = VideoPooling::None;
+    model.set_video_pooling(VideoPooling::None);
     attach_adapter(&mut model, fixture.join("adapter")).expect("PEFT's adapter");
     model
 }

@@ -84,8 +84,11 @@ fn images_of_different_sizes_need_a_size() {
     assert!(clip.frames.iter().all(|frame| (frame.width, frame.height) == (5, 5)));
     assert_eq!((clip.frames[0].rgb[0], clip.frames[1].rgb[0]), (10, 20));
     // A crop makes them agree, too.
-    let pixels =
-        Loader::default().load_pixels(&file(folder.path()), &uniform(2), &Preprocessor::clip(4));
+    let pixels = Loader::default().load_pixels(
+        &file(folder.path()),
+        &uniform(2),
+        &Preprocessor::clip(4).into(),
+    );
     assert_eq!(pixels.unwrap().values.len(), 2 * 3 * 4 * 4);
 }
 

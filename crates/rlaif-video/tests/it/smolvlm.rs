@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use rlaif_data::{Clip, Frame};
-use rlaif_video::SmolVlmProcessor;
+use rlaif_video::{FrameProcessor, SmolVlmProcessor};
 use serde_json::{Value, json};
 
 fn fixtures() -> PathBuf {
@@ -130,4 +130,26 @@ fn odd_frames_are_an_error_not_a_panic() {
     assert_eq!((sliver.width, sliver.height), (364, 364));
     let huge = json!({ "fps": 1, "num_frames": 9, "max_image_size": { "longest_edge": 1 << 20 } });
     assert!(parse(&huge).unwrap().frame(&frame(2, 2, 12)).is_err());
+}
+
+/// Through the one door that checkpoints are opened by, and back into a folder.
+#[test]
+fn the_checkpoints_own_processor_is_found_and_saved_as_it_was() {
+    let folder = fixtures().join("../../../rlaif-model/tests/fixtures");
+    for name in ["smolvlm-a", "smolvlm-b"] {
+        let processor = FrameProcessor::from_folder(&folder.join(name)).unwrap();
+        let FrameProcessor::SmolVlm(own) = &processor else { panic!("{processor:?}") };
+        assert_eq!(processor.sampling(), Some(own.sampling));
+        let out = tempfile::tempdir().unwrap();
+        processor.save(out.path()).unwrap();
+        assert_eq!(FrameProcessor::from_folder(out.path()).unwrap(), processor);
+        for (file, _) in own.files() {
+            let json = |folder: &Path| -> Value {
+                serde_json::from_slice(&std::fs::read(folder.join(file)).unwrap()).unwrap()
+            };
+            assert_eq!(json(out.path()), json(&folder.join(name)), "{name} {}", file.display());
+        }
+    }
+    let llava = FrameProcessor::from_folder(&folder.join("llava-a")).unwrap();
+    assert!(matches!(llava, FrameProcessor::Clip(_)), "{llava:?}");
 }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use rlaif_data::VideoRef;
 use rlaif_video::{
-    BadClipPolicy, FrameSize, Loader, Preprocessor, Sampling, VideoError, load, load_rows, probe,
+    BadClipPolicy, FrameProcessor, FrameSize, Loader, Preprocessor, Sampling, VideoError, load,
+    load_rows, probe,
 };
 
 use crate::support::{
@@ -153,7 +154,8 @@ fn preprocessing_while_decoding_equals_preprocessing_after() {
     let folder = folder();
     let path = numbered_clip(folder.path(), "a.mp4", 10, 10);
     let loader = Loader::default();
-    let steps = Preprocessor { pad_to_square: true, ..Preprocessor::clip(16) };
+    let steps =
+        FrameProcessor::from(Preprocessor { pad_to_square: true, ..Preprocessor::clip(16) });
     let clip = loader.load(&file(&path), &uniform(12), FrameSize::Native).unwrap();
     let pixels = loader.load_pixels(&file(&path), &uniform(12), &steps).unwrap();
     assert_eq!(pixels, steps.apply(&clip).unwrap());

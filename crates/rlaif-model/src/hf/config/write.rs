@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{ModelConfig, VideoPooling, read};
+use super::{Architecture, ModelConfig, llava, read, smolvlm, text};
 
 /// The document that `config` was read from with the fields changed since; a whole one where it
 /// was made in memory.
@@ -14,110 +14,65 @@ pub(super) fn document(config: &ModelConfig) -> Value {
     Value::Object(document)
 }
 
+/// Puts `value` under each of `keys` unless `old` says that nothing has changed.
+pub(super) fn put_value<T: PartialEq>(
+    map: &mut Map<String, Value>,
+    keys: &[&str],
+    new: &T,
+    old: Option<&T>,
+    value: impl Fn(&T) -> Value,
+) {
+    if old != Some(new) {
+        for key in keys {
+            map.insert((*key).to_owned(), value(new));
+        }
+    }
+}
+
+/// Puts a field of `new` under its keys unless it is the same in `old`.
+macro_rules! put {
+    ($map:expr, $new:ident, $old:ident, $($key:literal)|+, $($field:ident).+, $value:expr) => {
+        super::write::put_value(
+            $map,
+            &[$($key),+],
+            &$new.$($field).+,
+            $old.map(|old| &old.$($field).+),
+            $value,
+        )
+    };
+    ($map:expr, $new:ident, $old:ident, $key:literal, $($field:ident).+) => {
+        put!($map, $new, $old, $key, $($field).+, |v| json!(v))
+    };
+}
+pub(super) use put;
+
 /// Writes each field that differs from `baseline`, all of them without one.
 fn write_fields(
     new: &ModelConfig,
     baseline: Option<&ModelConfig>,
     document: &mut Map<String, Value>,
 ) {
-    /// Puts `value` under each of `keys` unless `old` says that nothing has changed.
-    fn put<T: PartialEq>(
-        map: &mut Map<String, Value>,
-        keys: &[&str],
-        new: &T,
-        old: Option<&T>,
-        value: impl Fn(&T) -> Value,
-    ) {
-        if old != Some(new) {
-            for key in keys {
-                map.insert((*key).to_owned(), value(new));
-            }
-        }
+    match &new.arch {
+        Architecture::Llava(arch) => llava::write(new, arch, baseline, document),
+        Architecture::SmolVlm(arch) => smolvlm::write(new, arch, baseline, document),
     }
-    macro_rules! put {
-        ($map:expr, $($key:literal)|+, $($field:ident).+, $value:expr) => {
-            put($map, &[$($key),+], &new.$($field).+, baseline.map(|b| &b.$($field).+), $value)
-        };
-        ($map:expr, $key:literal, $($field:ident).+) => {
-            put!($map, $key, $($field).+, |v| json!(v))
-        };
-    }
-
-    if baseline.is_none() {
-        document.insert("architectures".into(), json!(["LlavaForConditionalGeneration"]));
-        document.insert("model_type".into(), json!("llava"));
-        document.insert("image_seq_length".into(), json!(new.vision.patches()));
-        document.insert("projector_hidden_act".into(), json!("gelu"));
-        document.insert("vision_feature_select_strategy".into(), json!("default"));
-    }
-    put!(document, "image_token_index", image_token_id);
-    if document.contains_key("image_token_id") {
-        put!(document, "image_token_id", image_token_id);
-    }
-    put!(document, "vision_feature_layer", vision_feature_layer);
-    put!(document, "multimodal_projector_bias", multimodal_projector_bias);
     // Old releases read `torch_dtype`, new ones `dtype`.
-    put!(document, "dtype" | "torch_dtype", dtype, |v| json!(v.name()));
-    put!(document, "tie_word_embeddings", text.tie_word_embeddings);
-    if baseline.is_some() || new.video_pooling != VideoPooling::None {
-        put!(document, "video_pooling", video_pooling, |v| json!(v.name()));
-    }
+    put!(document, new, baseline, "dtype" | "torch_dtype", dtype, |v| json!(v.name()));
+    put!(document, new, baseline, "tie_word_embeddings", text.tie_word_embeddings);
     if baseline.is_some() || new.num_frames.is_some() {
-        put!(document, "num_frames", num_frames);
+        put!(document, new, baseline, "num_frames", num_frames);
     }
-
-    let mut map = take(document, "vision_config");
-    let vision = &mut map;
-    if baseline.is_none() {
-        vision.insert("model_type".into(), json!("clip_vision_model"));
-        vision.insert("num_channels".into(), json!(3));
-    }
-    put!(vision, "hidden_size", vision.hidden_size);
-    put!(vision, "intermediate_size", vision.intermediate_size);
-    put!(vision, "num_hidden_layers", vision.num_hidden_layers);
-    put!(vision, "num_attention_heads", vision.num_attention_heads);
-    put!(vision, "image_size", vision.image_size);
-    put!(vision, "patch_size", vision.patch_size);
-    put!(vision, "layer_norm_eps", vision.layer_norm_eps);
-    put!(vision, "hidden_act", vision.hidden_act, |v| json!(v.name()));
-    put_back(document, "vision_config", map);
-
     let mut map = take(document, "text_config");
-    let text = &mut map;
     if baseline.is_none() {
-        text.insert("model_type".into(), json!("llama"));
-        text.insert("hidden_act".into(), json!("silu"));
+        map.insert("model_type".into(), json!("llama"));
+        map.insert("hidden_act".into(), json!("silu"));
     }
-    put!(text, "vocab_size", text.vocab_size);
-    put!(text, "hidden_size", text.hidden_size);
-    put!(text, "intermediate_size", text.intermediate_size);
-    put!(text, "num_hidden_layers", text.num_hidden_layers);
-    put!(text, "num_attention_heads", text.num_attention_heads);
-    put!(text, "num_key_value_heads", text.num_key_value_heads);
-    put!(text, "head_dim", text.head_dim);
-    put!(text, "rms_norm_eps", text.rms_norm_eps);
-    put!(text, "max_position_embeddings", text.max_position_embeddings);
-    put!(text, "tie_word_embeddings", text.tie_word_embeddings);
-    put!(text, "attention_bias", text.attention_bias);
-    put!(text, "mlp_bias", text.mlp_bias);
-    put!(text, "bos_token_id", text.bos_token_id);
-    put!(text, "eos_token_id", text.eos_token_ids, |ids| one_or_many(ids));
-    put!(text, "pad_token_id", text.pad_token_id);
-    if baseline.is_none_or(|b| b.text.rope_theta.to_bits() != new.text.rope_theta.to_bits()) {
-        // Releases before 5 read `rope_theta`, later ones `rope_parameters`.
-        let theta = new.text.rope_theta;
-        text.remove("rope_scaling");
-        text.insert("rope_theta".into(), json!(theta));
-        text.insert(
-            "rope_parameters".into(),
-            json!({ "rope_type": "default", "rope_theta": theta }),
-        );
-    }
+    text::write(&new.text, baseline.map(|b| &b.text), &mut map);
     put_back(document, "text_config", map);
 }
 
 /// The object under `key`, an empty one where there is none.
-fn take(document: &mut Map<String, Value>, key: &str) -> Map<String, Value> {
+pub(super) fn take(document: &mut Map<String, Value>, key: &str) -> Map<String, Value> {
     match document.get_mut(key).map(Value::take) {
         Some(Value::Object(map)) => map,
         _ => Map::new(),
@@ -125,7 +80,7 @@ fn take(document: &mut Map<String, Value>, key: &str) -> Map<String, Value> {
 }
 
 /// Puts an object that was taken back into its place.
-fn put_back(document: &mut Map<String, Value>, key: &str, map: Map<String, Value>) {
+pub(super) fn put_back(document: &mut Map<String, Value>, key: &str, map: Map<String, Value>) {
     if !map.is_empty() {
         document.insert(key.to_owned(), Value::Object(map));
     }
@@ -144,7 +99,16 @@ pub(in crate::hf) fn one_or_many(ids: &[u32]) -> Value {
 mod tests {
     use super::*;
     use crate::hf::testing::fixture;
-    use crate::hf::{Activation, TextConfig, VisionConfig, WeightFormat};
+    use crate::hf::{
+        Activation, LlavaConfig, TextConfig, VideoPooling, VisionConfig, WeightFormat,
+    };
+
+    fn llava_mut(config: &mut ModelConfig) -> &mut LlavaConfig {
+        match &mut config.arch {
+            Architecture::Llava(llava) => llava,
+            other => panic!("{other:?}"),
+        }
+    }
 
     fn original(name: &str) -> Value {
         let text = std::fs::read_to_string(fixture(name).join("config.json")).unwrap();
@@ -166,11 +130,11 @@ mod tests {
     #[test]
     fn only_what_changed_is_written() {
         let mut config = ModelConfig::open(fixture("llava-a")).unwrap();
-        config.video_pooling = VideoPooling::SpatialTemporal;
+        config.set_video_pooling(VideoPooling::SpatialTemporal);
         config.num_frames = Some(8);
         config.text.rope_theta = 1e6;
         config.text.eos_token_ids = vec![2, 9];
-        config.vision.hidden_act = Activation::Gelu;
+        llava_mut(&mut config).vision.hidden_act = Activation::Gelu;
         let mut expected = original("llava-a");
         expected["video_pooling"] = json!("spatial_temporal");
         expected["num_frames"] = json!(8);
@@ -182,8 +146,7 @@ mod tests {
         let written = config.to_json();
         assert_eq!(written, expected);
         let again = ModelConfig::from_json(&written).unwrap();
-        assert_eq!((again.vision, again.text), (config.vision, config.text));
-        assert_eq!(again.video_pooling, VideoPooling::SpatialTemporal);
+        assert_eq!((again.arch, again.text), (config.arch, config.text));
     }
 
     #[test]
@@ -204,9 +167,9 @@ mod tests {
             ..TextConfig::default()
         };
         let mut config = ModelConfig::new(VisionConfig::large_336(), text, 3);
-        config.multimodal_projector_bias = false;
+        llava_mut(&mut config).multimodal_projector_bias = false;
         config.dtype = WeightFormat::Bf16;
-        config.vision_feature_layer = -1;
+        llava_mut(&mut config).vision_feature_layer = -1;
         config.num_frames = Some(50);
         let mut again = ModelConfig::from_json(&config.to_json()).unwrap();
         again.document.clear();

@@ -56,17 +56,11 @@ impl ChatTokenizer {
             path: dir.join("generation_config.json"),
             problem: error.to_string(),
         })?;
-        let image_id = match dir.join("config.json") {
-            config if config.is_file() => {
-                let config = read_json(&config)?;
-                ["image_token_index", "image_token_id"]
-                    .iter()
-                    .find_map(|key| config.get(*key)?.as_u64())
-                    .and_then(|id| u32::try_from(id).ok())
-            }
-            _ => None,
+        let visual = match dir.join("config.json") {
+            config if config.is_file() => VisualToken::of(&read_json(&config)?),
+            _ => VisualToken::default(),
         };
-        Self::build(read_text(&path)?, config, source, &generation.eos_token_ids, image_id).map_err(
+        Self::build(read_text(&path)?, config, source, &generation.eos_token_ids, visual).map_err(
             |error| match error {
                 TokenizerError::Encode { problem, .. } => TokenizerError::Broken { path, problem },
                 other => other,
@@ -74,19 +68,20 @@ impl ChatTokenizer {
         )
     }
 
-    /// Puts the parts together; `image_id` is the model's placeholder token where it names one.
+    /// Puts the parts together.
     pub(super) fn build(
         mut json: String,
         config: Map<String, Value>,
         source: &str,
         more_eos: &[u32],
-        image_id: Option<u32>,
+        visual: VisualToken,
     ) -> Result<Self, TokenizerError> {
         let mut tokenizer = Tokenizer::from_bytes(&json).map_err(|error| {
             TokenizerError::Encode { text: String::new(), problem: error.to_string() }
         })?;
         let mut names = special_names(&config);
-        let image_token = image_id
+        let image_token = visual
+            .id
             .and_then(|id| tokenizer.id_to_token(id))
             .or_else(|| names.get("image_token").cloned())
             .unwrap_or_else(|| "<image>".to_owned());
@@ -129,7 +124,12 @@ impl ChatTokenizer {
             special_ids.iter().copied().filter(|id| !eos_ids.contains(id)).collect();
         let (bos_token, pad_id) = (names.get("bos_token").cloned(), id("pad_token"));
         let unk_id = id("unk_token");
-        let template = ChatTemplate::new(source, names, &image_token)?;
+        let placeholder = visual.placeholder.map_or(image_token, str::to_owned);
+        if !specials.contains(&placeholder) {
+            specials.push(placeholder.clone());
+            specials.sort();
+        }
+        let template = ChatTemplate::new(source, names, &placeholder)?;
         let mut chat = ChatTokenizer {
             tokenizer,
             literal,
@@ -138,7 +138,7 @@ impl ChatTokenizer {
             config,
             bos_token,
             unk_id,
-            image_token,
+            placeholder,
             image_token_id,
             pad_id,
             eos_ids,
@@ -172,6 +172,33 @@ impl ChatTokenizer {
         match head.strip_prefix(before.as_str()) {
             Some(between) => AnswerFrame { between: between.to_owned(), before, eos },
             None => AnswerFrame { eos, ..plain },
+        }
+    }
+}
+
+/// How a model's prompts speak of videos.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct VisualToken {
+    /// The token that stands for a visual token, where the model names one.
+    pub(super) id: Option<u32>,
+    /// What templates write in the place of a video, where that is not this token.
+    pub(super) placeholder: Option<&'static str>,
+}
+
+impl VisualToken {
+    /// From `config.json`.
+    fn of(config: &Value) -> Self {
+        let id = |keys: &[&str]| {
+            let found = keys.iter().find_map(|key| config.get(*key)?.as_u64());
+            found.and_then(|id| u32::try_from(id).ok())
+        };
+        match config.get("model_type").and_then(Value::as_str) {
+            Some("smolvlm") => {
+                VisualToken { id: id(&["image_token_id"]), placeholder: Some("<video>") }
+            }
+            _ => {
+                VisualToken { id: id(&["image_token_index", "image_token_id"]), placeholder: None }
+            }
         }
     }
 }

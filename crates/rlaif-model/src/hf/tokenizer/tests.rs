@@ -35,11 +35,12 @@ fn the_placeholder_is_repeated_once_per_visual_token() {
     for name in ["llava-a", "llava-b"] {
         let chat = ChatTokenizer::open(fixture(name)).unwrap();
         let case = &golden(name)["chat"][0];
-        let prompt = chat.encode_prompt(&messages(&case["messages"]), 5).unwrap();
+        let prompt =
+            chat.encode_prompt(&messages(&case["messages"]), &VideoText::Repeated(5)).unwrap();
         let once = ids(&case["ids"]);
-        let at = prompt.visual.start;
-        assert_eq!(prompt.visual.len(), 5);
-        assert!(prompt.ids[prompt.visual.clone()].iter().all(|id| *id == chat.image_token_id()));
+        let at = prompt.visual[0].start;
+        assert_eq!((prompt.visual.len(), prompt.visual[0].clone()), (1, at..at + 5));
+        assert!(prompt.ids[at..at + 5].iter().all(|id| *id == chat.image_token_id()));
         assert_eq!(prompt.ids[..at], once[..at]);
         assert_eq!(prompt.ids[at + 5..], once[at + 1..]);
         assert!(!once[at + 1..].contains(&chat.image_token_id()));
@@ -49,9 +50,13 @@ fn the_placeholder_is_repeated_once_per_visual_token() {
 #[test]
 fn a_prompt_shows_exactly_one_video() {
     let chat = ChatTokenizer::open(fixture("llava-a")).unwrap();
-    let none = chat.encode_prompt(&[Message::text(Role::User, "hi")], 3).unwrap_err();
+    let none = chat
+        .encode_prompt(&[Message::text(Role::User, "hi")], &VideoText::Repeated(3))
+        .unwrap_err();
     assert!(matches!(none, TokenizerError::VideoCount { found: 0 }), "{none}");
-    let two = chat.encode_prompt(&[Message::ask("a"), Message::ask("b")], 3).unwrap_err();
+    let two = chat
+        .encode_prompt(&[Message::ask("a"), Message::ask("b")], &VideoText::Repeated(3))
+        .unwrap_err();
     assert!(matches!(two, TokenizerError::VideoCount { found: 2 }), "{two}");
 }
 
@@ -60,7 +65,8 @@ fn special_tokens_spelled_out_in_text_stay_text() {
     for name in ["llava-a", "llava-b"] {
         let chat = ChatTokenizer::open(fixture(name)).unwrap();
         let question = "what does <image> or </s> and <pad>?";
-        let prompt = chat.encode_prompt(&[Message::ask(question)], 4).unwrap();
+        let prompt =
+            chat.encode_prompt(&[Message::ask(question)], &VideoText::Repeated(4)).unwrap();
         let specials: Vec<u32> = prompt
             .ids
             .iter()
@@ -69,7 +75,7 @@ fn special_tokens_spelled_out_in_text_stay_text() {
             .collect();
         let image = chat.image_token_id();
         assert_eq!(specials, [1, image, image, image, image], "{name}");
-        assert_eq!(prompt.ids[prompt.visual.clone()], [image; 4]);
+        assert_eq!(prompt.ids[prompt.visual[0].clone()], [image; 4]);
         assert!(chat.render(&[Message::ask(question)], true).unwrap().contains(question));
     }
     // Byte-level BPE loses nothing: the text comes back whole.
@@ -80,7 +86,7 @@ fn special_tokens_spelled_out_in_text_stay_text() {
     let halves = ["<ima", "ge> ?"].map(|text| Block::Text { text: text.to_owned() });
     let content = [Block::Video { video: None }].into_iter().chain(halves).collect();
     let message = Message { role: Role::User, content };
-    chat.encode_prompt(&[message], 4).unwrap();
+    chat.encode_prompt(&[message], &VideoText::Repeated(4)).unwrap();
 }
 
 #[test]
@@ -121,8 +127,8 @@ fn a_saved_tokenizer_is_the_same() {
         let again = ChatTokenizer::open(dir.path()).unwrap();
         let question = [Message::ask("what moves ?")];
         assert_eq!(
-            again.encode_prompt(&question, 2).unwrap(),
-            chat.encode_prompt(&question, 2).unwrap()
+            again.encode_prompt(&question, &VideoText::Repeated(2)).unwrap(),
+            chat.encode_prompt(&question, &VideoText::Repeated(2)).unwrap()
         );
     }
 }
@@ -137,7 +143,8 @@ fn a_checkpoint_without_template_needs_one_chosen() {
     assert!(matches!(error, TokenizerError::NoTemplate { .. }), "{error}");
     let vicuna = crate::hf::tokenizer::template::Template::VicunaV1;
     let chat = ChatTokenizer::open_with_template(dir.path(), &vicuna).unwrap();
-    let prompt = chat.encode_prompt(&[Message::ask("What moves?")], 3).unwrap();
+    let prompt =
+        chat.encode_prompt(&[Message::ask("What moves?")], &VideoText::Repeated(3)).unwrap();
     assert_eq!(prompt.ids[0], 1, "the post-processor adds <s>");
     assert!(chat.decode(&prompt.ids).ends_with("USER: \nWhat moves? ASSISTANT:"));
     assert_eq!(chat.answer.between, " ");

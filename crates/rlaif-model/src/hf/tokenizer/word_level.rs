@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::hf::tokenizer::open::VisualToken;
 use crate::hf::tokenizer::{ChatTokenizer, TokenizerError};
 
 /// Special tokens with the ids 0 to 4.
@@ -87,22 +88,25 @@ impl ChatTokenizer {
             "padding_side": "left",
         });
         let config = config.as_object().cloned().unwrap_or_default();
-        Self::build(format!("{tokenizer:#}\n"), config, TEMPLATE, &[], Some(3))
+        let visual = VisualToken { id: Some(3), placeholder: None };
+        Self::build(format!("{tokenizer:#}\n"), config, TEMPLATE, &[], visual)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hf::tokenizer::VideoText;
     use rlaif_data::Message;
 
     #[test]
     fn words_become_ids_in_their_order() {
         let chat = ChatTokenizer::word_level(["what", "moves?", "circle", "what"]).unwrap();
         assert_eq!(chat.vocab_size(), 11);
-        let prompt = chat.encode_prompt(&[Message::ask("what moves?")], 3).unwrap();
+        let prompt =
+            chat.encode_prompt(&[Message::ask("what moves?")], &VideoText::Repeated(3)).unwrap();
         assert_eq!(prompt.ids, [1, 6, 3, 3, 3, 8, 9, 7]);
-        assert_eq!(prompt.visual, 2..5);
+        assert_eq!((prompt.visual.len(), prompt.visual[0].clone()), (1, 2..5));
         assert_eq!(chat.encode_answer("circle moon").unwrap(), [10, 4, 2]);
         assert_eq!(chat.decode(&[10, 9, 2]), "circle moves?");
         assert_eq!((chat.eos_ids(), chat.pad_id()), ([2].as_slice(), Some(0)));
@@ -117,8 +121,8 @@ mod tests {
         let again = ChatTokenizer::open(dir.path()).unwrap();
         let question = [Message::ask("what moves?")];
         assert_eq!(
-            again.encode_prompt(&question, 1).unwrap(),
-            chat.encode_prompt(&question, 1).unwrap()
+            again.encode_prompt(&question, &VideoText::Repeated(1)).unwrap(),
+            chat.encode_prompt(&question, &VideoText::Repeated(1)).unwrap()
         );
         assert_eq!(again.encode_answer("moves?").unwrap(), [9, 2]);
     }

@@ -1,4 +1,4 @@
-//! Names of a LLaVA model's tensors.
+//! Names of a model's tensors.
 //!
 //! The canonical layout is the one that every release of `transformers` opens:
 //!
@@ -13,12 +13,18 @@
 //! `model.vision_tower.*`, `lm_head.*`; the original LLaVA code writes `model.layers.*`,
 //! `model.mm_projector.{0,2}`, `model.vision_tower.vision_tower.*`. All of these are read.
 
-use crate::hf::config::ModelConfig;
+use crate::hf::config::{
+    Architecture, AttentionBias, LlavaConfig, ModelConfig, SmolVlmConfig, TextConfig, VisionConfig,
+};
 
 /// The canonical name of a tensor in any of the known layouts; an unknown name stays as it is.
 #[must_use]
 pub fn canonical_name(name: &str) -> String {
+    if let Some(rest) = name.strip_prefix("model.connector.modality_projection.") {
+        return format!("multi_modal_projector.{rest}");
+    }
     let tower = [
+        "model.vision_model.",
         "model.vision_tower.vision_tower.",
         "model.vision_tower.",
         "vision_tower.vision_tower.",
@@ -40,13 +46,50 @@ pub fn canonical_name(name: &str) -> String {
     if name.starts_with("lm_head.") {
         return format!("language_model.{name}");
     }
-    let decoder = ["model.language_model.", "language_model.model.", "language_model.", "model."];
+    let decoder = [
+        "model.text_model.",
+        "model.language_model.",
+        "language_model.model.",
+        "language_model.",
+        "model.",
+    ];
     if let Some(rest) = decoder.iter().find_map(|prefix| name.strip_prefix(prefix))
         && ["embed_tokens.", "layers.", "norm."].iter().any(|part| rest.starts_with(part))
     {
         return format!("language_model.model.{rest}");
     }
     name.to_owned()
+}
+
+/// What the hub's checkpoints of an architecture call a tensor; for LLaVA the name itself.
+#[must_use]
+pub fn stored_name(arch: &Architecture, canonical: &str) -> String {
+    match arch {
+        Architecture::Llava(_) => canonical.to_owned(),
+        Architecture::SmolVlm(_) => {
+            for (ours, theirs) in [
+                ("vision_tower.vision_model.", "model.vision_model."),
+                ("multi_modal_projector.", "model.connector.modality_projection."),
+                ("language_model.model.", "model.text_model."),
+                ("language_model.lm_head.", "lm_head."),
+            ] {
+                if let Some(rest) = canonical.strip_prefix(ours) {
+                    return format!("{theirs}{rest}");
+                }
+            }
+            canonical.to_owned()
+        }
+    }
+}
+
+/// What `transformers` calls the module that holds the decoder's layers: the beginning of the names
+/// of an adapter's tensors.
+#[must_use]
+pub fn decoder_module(arch: &Architecture) -> &'static str {
+    match arch {
+        Architecture::Llava(_) => "model.language_model",
+        Architecture::SmolVlm(_) => "model.text_model",
+    }
 }
 
 /// True for buffers that old releases stored and that are computed, not learnt.
@@ -62,8 +105,17 @@ pub(super) fn is_buffer(canonical: &str) -> bool {
 #[must_use]
 pub fn expected_tensors(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
     let mut tensors = Tensors(Vec::new());
-    let (vision, text) = (&config.vision, &config.text);
+    match &config.arch {
+        Architecture::Llava(arch) => llava(arch, config.text.hidden_size, &mut tensors),
+        Architecture::SmolVlm(arch) => smolvlm(arch, config.text.hidden_size, &mut tensors),
+    }
+    decoder(&config.text, &mut tensors);
+    tensors.0
+}
 
+/// CLIP's tower and the projector into a decoder of `width`.
+fn llava(config: &LlavaConfig, width: usize, tensors: &mut Tensors) {
+    let vision = &config.vision;
     let prefix = "vision_tower.vision_model";
     let hidden = vision.hidden_size;
     let embeddings = format!("{prefix}.embeddings");
@@ -72,6 +124,30 @@ pub fn expected_tensors(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
     tensors.add(format!("{embeddings}.patch_embedding.weight"), &[hidden, 3, patch, patch]);
     tensors.add(format!("{embeddings}.position_embedding.weight"), &[vision.patches() + 1, hidden]);
     tensors.norm(&format!("{prefix}.pre_layrnorm"), hidden);
+    encoder(vision, tensors);
+
+    let bias = config.multimodal_projector_bias;
+    tensors.linear("multi_modal_projector.linear_1", width, hidden, bias);
+    tensors.linear("multi_modal_projector.linear_2", width, width, bias);
+}
+
+/// SigLIP's tower and the projection after the pixel shuffle.
+fn smolvlm(config: &SmolVlmConfig, width: usize, tensors: &mut Tensors) {
+    let vision = &config.vision;
+    let (hidden, patch) = (vision.hidden_size, vision.patch_size);
+    let embeddings = "vision_tower.vision_model.embeddings";
+    tensors.add(format!("{embeddings}.patch_embedding.weight"), &[hidden, 3, patch, patch]);
+    tensors.add(format!("{embeddings}.patch_embedding.bias"), &[hidden]);
+    tensors.add(format!("{embeddings}.position_embedding.weight"), &[vision.patches(), hidden]);
+    encoder(vision, tensors);
+    let square = config.scale_factor * config.scale_factor;
+    tensors.linear("multi_modal_projector.proj", width, hidden * square, false);
+}
+
+/// The tower's blocks and the norm after them.
+fn encoder(vision: &VisionConfig, tensors: &mut Tensors) {
+    let prefix = "vision_tower.vision_model";
+    let hidden = vision.hidden_size;
     for layer in 0..vision.num_hidden_layers {
         let prefix = format!("{prefix}.encoder.layers.{layer}");
         tensors.norm(&format!("{prefix}.layer_norm1"), hidden);
@@ -83,26 +159,25 @@ pub fn expected_tensors(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
         tensors.linear(&format!("{prefix}.mlp.fc2"), hidden, vision.intermediate_size, true);
     }
     tensors.norm(&format!("{prefix}.post_layernorm"), hidden);
+}
 
-    let bias = config.multimodal_projector_bias;
+/// The language model.
+fn decoder(text: &TextConfig, tensors: &mut Tensors) {
     let width = text.hidden_size;
-    tensors.linear("multi_modal_projector.linear_1", width, hidden, bias);
-    tensors.linear("multi_modal_projector.linear_2", width, width, bias);
-
     let prefix = "language_model.model";
     tensors.add(format!("{prefix}.embed_tokens.weight"), &[text.vocab_size, width]);
     let (query, kv) =
         (text.num_attention_heads * text.head_dim, text.num_key_value_heads * text.head_dim);
     for layer in 0..text.num_hidden_layers {
         let prefix = format!("{prefix}.layers.{layer}");
-        for (name, outputs, inputs) in [
-            ("q_proj", query, width),
-            ("k_proj", kv, width),
-            ("v_proj", kv, width),
-            ("o_proj", width, query),
+        let qkv_bias = text.attention_bias != AttentionBias::None;
+        for (name, outputs, inputs, bias) in [
+            ("q_proj", query, width, qkv_bias),
+            ("k_proj", kv, width, qkv_bias),
+            ("v_proj", kv, width, qkv_bias),
+            ("o_proj", width, query, text.attention_bias == AttentionBias::All),
         ] {
-            let name = format!("{prefix}.self_attn.{name}");
-            tensors.linear(&name, outputs, inputs, text.attention_bias);
+            tensors.linear(&format!("{prefix}.self_attn.{name}"), outputs, inputs, bias);
         }
         for (name, outputs, inputs) in [
             ("gate_proj", text.intermediate_size, width),
@@ -118,7 +193,6 @@ pub fn expected_tensors(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
     if !text.tie_word_embeddings {
         tensors.add("language_model.lm_head.weight".to_owned(), &[text.vocab_size, width]);
     }
-    tensors.0
 }
 
 struct Tensors(Vec<(String, Vec<usize>)>);

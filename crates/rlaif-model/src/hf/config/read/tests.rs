@@ -1,5 +1,10 @@
 use super::*;
 use crate::hf::testing::fixture;
+use crate::hf::{Activation, AttentionBias, LlavaConfig, TextConfig, VideoPooling, VisionConfig};
+
+fn llava_of(config: &ModelConfig) -> &LlavaConfig {
+    config.llava().unwrap()
+}
 
 /// The configuration of llava-hf/llava-1.5-7b-hf, which leaves most keys out.
 fn llava_1_5() -> Value {
@@ -40,7 +45,8 @@ fn llava_1_5() -> Value {
 #[test]
 fn absent_keys_take_the_defaults_of_transformers() {
     let config = model(&llava_1_5()).unwrap();
-    assert_eq!(config.vision, VisionConfig::large_336());
+    let llava = llava_of(&config);
+    assert_eq!(llava.vision, VisionConfig::large_336());
     assert_eq!(
         config.text,
         TextConfig {
@@ -51,18 +57,18 @@ fn absent_keys_take_the_defaults_of_transformers() {
             ..TextConfig::default()
         }
     );
-    assert_eq!((config.image_token_id, config.vision_feature_layer), (32_000, -2));
-    assert_eq!((config.tower_layers(), config.vision.patches()), (23, 576));
+    assert_eq!((config.image_token_id, llava.vision_feature_layer), (32_000, -2));
+    assert_eq!((llava.tower_layers(), llava.vision.patches()), (23, 576));
     assert_eq!((config.dtype, config.num_frames), (WeightFormat::F16, None));
-    assert_eq!(config.n_visual_tokens(50), 28_800);
-    let pooled = ModelConfig { video_pooling: VideoPooling::SpatialTemporal, ..config };
+    assert_eq!(llava.n_visual_tokens(50), 28_800);
+    let pooled = LlavaConfig { video_pooling: VideoPooling::SpatialTemporal, ..llava.clone() };
     assert_eq!(pooled.n_visual_tokens(50), 626);
     let bare = model(&json!({ "model_type": "llava" })).unwrap();
-    assert_eq!(bare.vision, VisionConfig::large_336());
+    assert_eq!(llava_of(&bare).vision, VisionConfig::large_336());
     assert_eq!(bare.text, TextConfig::default());
     // `vision_config` as an object is CLIPVisionConfig(**object), as in transformers.
     let partial = json!({ "model_type": "llava", "vision_config": { "patch_size": 16 } });
-    assert_eq!(model(&partial).unwrap().vision.hidden_size, 768);
+    assert_eq!(llava_of(&model(&partial).unwrap()).vision.hidden_size, 768);
 }
 
 #[test]
@@ -72,9 +78,14 @@ fn the_fixtures_are_what_their_script_says() {
     assert_eq!((a.text.head_dim, a.text.hidden_size), (8, 24));
     assert!((a.text.rope_theta - 5000.0).abs() < 1e-9 && a.text.tie_word_embeddings);
     let b = ModelConfig::open(fixture("llava-b")).unwrap();
-    assert!(b.text.attention_bias && b.text.mlp_bias && !b.multimodal_projector_bias);
+    assert!(
+        b.text.attention_bias == AttentionBias::All
+            && b.text.mlp_bias
+            && !llava_of(&b).multimodal_projector_bias
+    );
     assert!(!b.text.tie_word_embeddings);
-    assert_eq!((b.vision.hidden_act, b.vision.patches()), (Activation::Gelu, 4));
+    let vision = &llava_of(&b).vision;
+    assert_eq!((vision.hidden_act, vision.patches()), (Activation::Gelu, 4));
     assert_eq!((b.text.head_dim, b.text.num_key_value_heads), (6, 3));
 }
 

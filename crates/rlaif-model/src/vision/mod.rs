@@ -1,0 +1,141 @@
+//! From frames to visual tokens: a vision tower, and what brings its rows into the decoder's
+//! embedding space.
+//!
+//! ```text
+//! Pixels -> features: the frozen tower's rows, cached -> tokens: projector, pooling or merging
+//! ```
+
+pub mod clip;
+mod encoder;
+pub mod llava;
+pub mod smolvlm;
+
+use burn::tensor::{Device, Tensor};
+use rlaif_data::Pixels;
+
+use crate::hf::{Architecture, ModelConfig};
+use crate::parameters::{Parameters, Slot};
+
+pub use llava::LlavaVision;
+pub use smolvlm::SmolVlmVision;
+
+/// Patches that a tower makes of a clip: `t` steps in time of `h` rows and `w` columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grid {
+    /// Steps in time.
+    pub t: usize,
+    /// Rows of patches.
+    pub h: usize,
+    /// Columns of patches.
+    pub w: usize,
+}
+
+impl Grid {
+    /// Rows of features, `t * h * w`.
+    #[must_use]
+    pub fn rows(self) -> usize {
+        self.t * self.h * self.w
+    }
+}
+
+/// Frames of a size that the tower does not take.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the preprocessor's configuration makes frames of {height} x {width} pixels (height, width), and \
+     the vision tower takes {expected}"
+)]
+pub struct GridError {
+    /// Height made.
+    pub height: usize,
+    /// Width made.
+    pub width: usize,
+    /// Sizes that the tower takes.
+    pub expected: String,
+}
+
+/// The part of a model that sees.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a model has one")]
+pub enum Vision {
+    /// LLaVA's.
+    Llava(LlavaVision),
+    /// SmolVLM2's.
+    SmolVlm(SmolVlmVision),
+}
+
+impl Vision {
+    /// All tensors zero (norm gains one), to be filled.
+    #[must_use]
+    pub fn zeros(config: &ModelConfig, device: &Device) -> Self {
+        let hidden = config.text.hidden_size;
+        match &config.arch {
+            Architecture::Llava(arch) => Vision::Llava(LlavaVision::zeros(arch, hidden, device)),
+            Architecture::SmolVlm(arch) => {
+                Vision::SmolVlm(SmolVlmVision::zeros(arch, hidden, device))
+            }
+        }
+    }
+
+    /// The grid of patches that `pixels` become.
+    ///
+    /// # Errors
+    ///
+    /// Fails on frames of a size that the tower does not take.
+    pub fn grid(&self, pixels: &Pixels) -> Result<Grid, GridError> {
+        match self {
+            Vision::Llava(vision) => vision.grid(pixels),
+            Vision::SmolVlm(vision) => vision.grid(pixels),
+        }
+    }
+
+    /// The tower's rows, `[t * h * w, tower hidden]`, in the order of the grid: what a frozen tower
+    /// makes of a clip, and the cache keeps.
+    ///
+    /// # Panics
+    ///
+    /// Panics on frames that [`grid`](Self::grid) refuses.
+    #[must_use]
+    pub fn features(&self, pixels: &Pixels) -> Tensor<2> {
+        match self {
+            Vision::Llava(vision) => vision.features(pixels),
+            Vision::SmolVlm(vision) => vision.features(pixels),
+        }
+    }
+
+    /// Visual tokens of several clips, packed in order, `[Σ n, hidden]`. `features` holds the
+    /// clips' rows one after the other, `grids` how many each has.
+    #[must_use]
+    pub fn tokens(&self, features: Tensor<2>, grids: &[Grid]) -> Tensor<2> {
+        match self {
+            Vision::Llava(vision) => vision.tokens(features, grids),
+            Vision::SmolVlm(vision) => vision.tokens(features, grids),
+        }
+    }
+
+    /// Multiply-adds of the projector per row of features.
+    #[must_use]
+    pub fn projector_macs_per_row(&self) -> usize {
+        match self {
+            Vision::Llava(vision) => vision.projector.macs_per_row(),
+            Vision::SmolVlm(vision) => vision.macs_per_row(),
+        }
+    }
+
+    /// Number of visual tokens that a clip becomes.
+    #[must_use]
+    pub fn n_tokens(&self, grid: Grid) -> usize {
+        match self {
+            Vision::Llava(vision) => vision.n_tokens(grid),
+            Vision::SmolVlm(vision) => vision.n_tokens(grid),
+        }
+    }
+}
+
+impl Parameters for Vision {
+    fn walk(&mut self, prefix: &str, visit: &mut dyn FnMut(&str, Slot<'_>)) {
+        match self {
+            Vision::Llava(vision) => vision.walk(prefix, visit),
+            Vision::SmolVlm(vision) => vision.walk(prefix, visit),
+        }
+    }
+}

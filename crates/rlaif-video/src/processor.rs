@@ -1,0 +1,137 @@
+//! What a checkpoint does to frames before its tower sees them.
+
+use std::path::Path;
+
+use rlaif_data::{Clip, Frame, Pixels, VideoMetadata};
+use serde_json::Value;
+
+use crate::preprocess::at_frame;
+use crate::preprocessor_config::{CONFIG_FILE, PROCESSOR_FILE, read, write};
+use crate::{PreprocessError, Preprocessor, Sampling, SmolVlmProcessor};
+
+/// The steps of a checkpoint's own processor.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FrameProcessor {
+    /// `CLIPImageProcessor`, LLaVA's.
+    Clip(Preprocessor),
+    /// `SmolVLMVideoProcessor`.
+    SmolVlm(SmolVlmProcessor),
+}
+
+impl From<Preprocessor> for FrameProcessor {
+    fn from(preprocessor: Preprocessor) -> Self {
+        FrameProcessor::Clip(preprocessor)
+    }
+}
+
+impl FrameProcessor {
+    /// Reads the processor's configuration in a checkpoint's folder.
+    ///
+    /// # Errors
+    ///
+    /// [`PreprocessError`] names the folder or file and the field.
+    pub fn from_folder(folder: &Path) -> Result<Self, PreprocessError> {
+        Ok(match kind(folder)?.as_deref() {
+            Some("SmolVLM") => FrameProcessor::SmolVlm(SmolVlmProcessor::from_folder(folder)?),
+            _ => FrameProcessor::Clip(Preprocessor::from_folder(folder)?),
+        })
+    }
+
+    /// Writes the configuration into a folder.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the file cannot be written.
+    pub fn save(&self, folder: &Path) -> Result<(), PreprocessError> {
+        match self {
+            FrameProcessor::Clip(steps) => steps.save(folder).map(drop),
+            FrameProcessor::SmolVlm(steps) => {
+                steps.files().try_for_each(|(name, map)| write(&folder.join(name), map))
+            }
+        }
+    }
+
+    /// The checkpoint's own rule for which frames are taken, where it has one.
+    #[must_use]
+    pub fn sampling(&self) -> Option<Sampling> {
+        match self {
+            FrameProcessor::Clip(_) => None,
+            FrameProcessor::SmolVlm(steps) => Some(steps.sampling),
+        }
+    }
+
+    /// Runs the steps on one frame's 8-bit pixels.
+    ///
+    /// # Errors
+    ///
+    /// [`PreprocessError::BadFrame`] (as frame 0) or [`PreprocessError::TooLarge`].
+    pub fn frame(&self, frame: &Frame) -> Result<Frame, PreprocessError> {
+        match self {
+            FrameProcessor::Clip(steps) => steps.frame(frame),
+            FrameProcessor::SmolVlm(steps) => steps.frame(frame),
+        }
+    }
+
+    /// Rescales, normalises and lays out frames that went through [`frame`](Self::frame).
+    pub(crate) fn normalize(
+        &self,
+        frames: &[Frame],
+        clip_digest: &str,
+        video: VideoMetadata,
+    ) -> Result<Pixels, PreprocessError> {
+        match self {
+            FrameProcessor::Clip(steps) => steps.normalize(frames, clip_digest, video),
+            FrameProcessor::SmolVlm(steps) => steps.normalize(frames, clip_digest, video),
+        }
+    }
+
+    /// Turns a clip into input for a vision tower, `[F, 3, H, W]`.
+    ///
+    /// # Errors
+    ///
+    /// [`PreprocessError::NoFrames`], [`PreprocessError::BadFrame`],
+    /// [`PreprocessError::TooLarge`] or [`PreprocessError::MixedSizes`].
+    pub fn apply(&self, clip: &Clip) -> Result<Pixels, PreprocessError> {
+        let mut frames = Vec::with_capacity(clip.frames.len());
+        for (index, frame) in clip.frames.iter().enumerate() {
+            frames.push(self.frame(frame).map_err(|error| at_frame(error, index))?);
+        }
+        self.normalize(&frames, &clip.digest, clip.video.clone())
+    }
+
+    /// [`Pixels::digest`] of what [`apply`](Self::apply) makes of a clip, without making it.
+    #[must_use]
+    pub fn pixels_digest(&self, clip_digest: &str) -> String {
+        match self {
+            FrameProcessor::Clip(steps) => steps.pixels_digest(clip_digest),
+            FrameProcessor::SmolVlm(steps) => steps.pixels_digest(clip_digest),
+        }
+    }
+}
+
+/// The family that the processor's files name: `SmolVLM` of `SmolVLMVideoProcessor`.
+fn kind(folder: &Path) -> Result<Option<String>, PreprocessError> {
+    for name in ["video_preprocessor_config.json", PROCESSOR_FILE, CONFIG_FILE] {
+        let path = folder.join(name);
+        if !path.exists() {
+            continue;
+        }
+        let map = read(&path)?;
+        let inner = map.get("video_processor").and_then(Value::as_object);
+        for map in inner.into_iter().chain([&map]) {
+            for key in ["video_processor_type", "processor_class", "image_processor_type"] {
+                let named = map.get(key).and_then(Value::as_str);
+                if let Some(family) = named.and_then(family) {
+                    return Ok(Some(family.to_owned()));
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn family(class: &str) -> Option<&str> {
+    ["VideoProcessor", "ImageProcessorFast", "ImageProcessor", "Processor"]
+        .iter()
+        .find_map(|end| class.strip_suffix(end))
+}
