@@ -9,7 +9,7 @@ use tokenizers::{AddedToken, Tokenizer};
 
 use crate::hf::files::{read_json, read_text};
 use crate::hf::generation::GenerationConfig;
-use crate::hf::tokenizer::template::{ChatTemplate, Template};
+use crate::hf::tokenizer::template::{ChatTemplate, SMOLVLM_VIDEO, Template};
 use crate::hf::tokenizer::{AnswerFrame, ChatTokenizer, TokenizerError, encode_error};
 
 impl ChatTokenizer {
@@ -23,7 +23,7 @@ impl ChatTokenizer {
         let config = read_config(dir)?;
         let source = find_template(dir, &config)?
             .ok_or_else(|| TokenizerError::NoTemplate { dir: dir.to_owned() })?;
-        Self::from_dir(dir, config, &source)
+        Self::from_dir(dir, config, &source, true)
     }
 
     /// Opens the tokenizer in `dir` with a template of the caller's choice.
@@ -38,13 +38,14 @@ impl ChatTokenizer {
         let dir = dir.as_ref();
         let mut config = read_config(dir)?;
         config.remove("chat_template");
-        Self::from_dir(dir, config, template.source())
+        Self::from_dir(dir, config, template.source(), false)
     }
 
     fn from_dir(
         dir: &Path,
         config: Map<String, Value>,
         source: &str,
+        own: bool,
     ) -> Result<Self, TokenizerError> {
         let path = dir.join("tokenizer.json");
         if !path.exists() && dir.join("tokenizer.model").exists() {
@@ -56,10 +57,13 @@ impl ChatTokenizer {
             path: dir.join("generation_config.json"),
             problem: error.to_string(),
         })?;
-        let visual = match dir.join("config.json") {
+        let mut visual = match dir.join("config.json") {
             config if config.is_file() => VisualToken::of(&read_json(&config)?),
             _ => VisualToken::default(),
         };
+        if !own {
+            visual.template = None;
+        }
         Self::build(read_text(&path)?, config, source, &generation.eos_token_ids, visual).map_err(
             |error| match error {
                 TokenizerError::Encode { problem, .. } => TokenizerError::Broken { path, problem },
@@ -129,7 +133,7 @@ impl ChatTokenizer {
             specials.push(placeholder.clone());
             specials.sort();
         }
-        let template = ChatTemplate::new(source, names, &placeholder)?;
+        let template = ChatTemplate::new(source, visual.template, names, &placeholder)?;
         let mut chat = ChatTokenizer {
             tokenizer,
             literal,
@@ -183,6 +187,8 @@ pub(super) struct VisualToken {
     pub(super) id: Option<u32>,
     /// What templates write in the place of a video, where that is not this token.
     pub(super) placeholder: Option<&'static str>,
+    /// The template for conversations with a video, where that is not the checkpoint's.
+    pub(super) template: Option<&'static str>,
 }
 
 impl VisualToken {
@@ -193,12 +199,15 @@ impl VisualToken {
             found.and_then(|id| u32::try_from(id).ok())
         };
         match config.get("model_type").and_then(Value::as_str) {
-            Some("smolvlm") => {
-                VisualToken { id: id(&["image_token_id"]), placeholder: Some("<video>") }
-            }
-            _ => {
-                VisualToken { id: id(&["image_token_index", "image_token_id"]), placeholder: None }
-            }
+            Some("smolvlm") => VisualToken {
+                id: id(&["image_token_id"]),
+                placeholder: Some("<video>"),
+                template: Some(SMOLVLM_VIDEO),
+            },
+            _ => VisualToken {
+                id: id(&["image_token_index", "image_token_id"]),
+                ..VisualToken::default()
+            },
         }
     }
 }
