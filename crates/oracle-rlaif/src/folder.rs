@@ -9,7 +9,7 @@ use rlaif_data::Clip;
 use rlaif_model::hf::{
     ChatTokenizer, GenerationConfig, ModelConfig, TextConfig, VideoPooling, VisionConfig,
 };
-use rlaif_model::{LoadError, Parameters, Vlm};
+use rlaif_model::{LoadError, LoadOptions, Parameters, Precision, Vlm};
 use rlaif_rollout::{PromptBuilder, WorldClips};
 use rlaif_train::Trainable;
 use rlaif_video::{
@@ -37,6 +37,9 @@ pub struct Folder {
     pub generation: GenerationConfig,
     /// Where the weights were read from; `None` for weights that were made here.
     pub path: Option<PathBuf>,
+    /// The folder that was opened: the full weights are read from it again where the decoder's
+    /// projections are packed.
+    pub opened: Option<PathBuf>,
 }
 
 impl Folder {
@@ -46,6 +49,28 @@ impl Folder {
     ///
     /// Names the file that is missing or cannot be used.
     pub fn open(path: &Path, device: &Device) -> Result<Self> {
+        Folder::open_with(path, Precision::F32, device)
+    }
+
+    /// The same with the decoder's projections packed. A folder with an adapter is read in full
+    /// and packed after it was merged; another is packed tensor by tensor.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and where the weights have no such form.
+    pub fn open_with(path: &Path, base: Precision, device: &Device) -> Result<Self> {
+        let adapted = path.join("adapter_config.json").is_file();
+        let mut folder = if adapted {
+            Folder::read(path, Precision::F32, device)?
+        } else {
+            Folder::read(path, base, device)?
+        };
+        folder.model.pack_base(base)?;
+        folder.opened = Some(std::path::absolute(path)?);
+        Ok(folder)
+    }
+
+    fn read(path: &Path, base: Precision, device: &Device) -> Result<Self> {
         if !path.join("config.json").is_file() && path.join("adapter_config.json").is_file() {
             return Folder::open_adapter(path, device);
         }
@@ -58,7 +83,7 @@ impl Folder {
             );
         }
         let tokenizer = ChatTokenizer::open(path)?;
-        let mut model = rlaif_model::load(path, device)?;
+        let mut model = rlaif_model::load_with(path, device, &LoadOptions { base })?;
         if path.join("adapter_config.json").is_file() {
             rlaif_model::attach_adapter(&mut model, path)?;
             model = model.merged();
@@ -78,6 +103,7 @@ impl Folder {
             processor: FrameProcessor::from_folder(path)?,
             generation: GenerationConfig::open(path)?,
             path: Some(std::path::absolute(path)?),
+            opened: None,
         })
     }
 
@@ -107,7 +133,7 @@ impl Folder {
     /// As [`open`](Self::open).
     pub fn from_source(source: &ModelSource, seed: u64, device: &Device) -> Result<Self> {
         match (&source.path, &source.clip_world) {
-            (Some(path), _) => Folder::open(path, device),
+            (Some(path), _) => Folder::open_with(path, source.base_precision, device),
             (None, Some(size)) => Folder::clip_world(size, seed, device),
             (None, None) => bail!("`model` needs exactly one of `path` and `clip_world`"),
         }
@@ -170,7 +196,8 @@ impl Folder {
             })
             .collect::<Result<Vec<_>>>()?;
         rlaif_model::standardise_visual_tokens(&mut model, &clips);
-        Ok(Folder { model, tokenizer: Arc::new(tokenizer), processor, generation, path: None })
+        let tokenizer = Arc::new(tokenizer);
+        Ok(Folder { model, tokenizer, processor, generation, path: None, opened: None })
     }
 
     /// Writes everything but the weights.
@@ -191,18 +218,36 @@ impl Folder {
         self.generation.save(path).map_err(|e| other("generation_config.json")(e.into()))
     }
 
-    /// Writes a whole checkpoint folder for `model`, adapters merged.
+    /// `model` with its adapters merged into full weights, which are read again where it has packed
+    /// ones.
+    fn merged(&self, model: &Vlm) -> Result<Vlm, LoadError> {
+        let precision = model.base_precision();
+        if precision == Precision::F32 {
+            return Ok(model.merged());
+        }
+        let Some(opened) = &self.opened else {
+            return Err(LoadError::PackedBase { precision });
+        };
+        let full = Folder::open(opened, &model.device()).map_err(|error| LoadError::Other {
+            what: format!("`{}`, for the full weights", opened.display()),
+            source: error.into(),
+        })?;
+        Ok(model.on_base(&full.model)?.merged())
+    }
+
+    /// Writes a whole checkpoint folder for `model`, adapters merged. Beside packed weights they
+    /// are merged into the full ones, which takes the memory of the full model.
     ///
     /// # Errors
     ///
-    /// Fails where a file cannot be written.
+    /// Fails where a file cannot be written, or the full weights cannot be read again.
     pub fn save(&self, model: &Vlm, path: &Path) -> Result<(), LoadError> {
         let io = |source: std::io::Error| LoadError::Other {
             what: path.display().to_string(),
             source: source.into(),
         };
         std::fs::create_dir_all(path).map_err(io)?;
-        rlaif_model::save(model, path)?;
+        rlaif_model::save(&self.merged(model)?, path)?;
         self.save_companions(path)
     }
 

@@ -6,8 +6,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use rlaif_model::Precision;
 use rlaif_oracle::OracleConfig;
-use rlaif_train::{DpoConfig, GrpoConfig, MethodKind, RewardModelConfig, SftConfig};
+use rlaif_train::{DpoConfig, GrpoConfig, MethodKind, RewardModelConfig, SftConfig, Trainable};
 use serde::{Deserialize, Serialize};
 
 mod sections;
@@ -102,6 +103,7 @@ impl Recipe {
         if self.model.path.is_some() == self.model.clip_world.is_some() {
             bail!("`model` needs exactly one of `path` and `clip_world`");
         }
+        self.check_base_precision()?;
         for (name, source) in [
             ("data.train", Some(&self.data.train)),
             ("data.sft", self.data.sft.as_ref()),
@@ -152,6 +154,35 @@ impl Recipe {
             bail!("`eval.batch_size` and `eval.max_completion_length` must be at least 1");
         }
         Ok(self)
+    }
+
+    /// Packed weights take no training, and random ones are not worth packing.
+    fn check_base_precision(&self) -> Result<()> {
+        let precision = self.model.base_precision;
+        if precision == Precision::F32 {
+            return Ok(());
+        }
+        if self.model.path.is_none() {
+            bail!(
+                "`model.base_precision` = \"{precision}\" is for `model.path`: weights that start \
+                 random are trained, and packed weights cannot be"
+            );
+        }
+        for (section, trainable) in [
+            ("sft", self.sft.as_ref().map(|sft| &sft.trainable)),
+            ("train", self.train.as_ref().map(|train| &train.trainable)),
+            ("dpo", self.dpo.as_ref().map(|dpo| &dpo.trainable)),
+            ("reward_model", self.reward_model.as_ref().map(|model| &model.trainable)),
+        ] {
+            if trainable.is_some_and(|trainable| !matches!(trainable, Trainable::Lora(_))) {
+                bail!(
+                    "`model.base_precision` = \"{precision}\" leaves adapters to train: set \
+                     `{section}.trainable = {{ type = \"lora\" }}`, or keep the weights as \
+                     \"float32\""
+                );
+            }
+        }
+        Ok(())
     }
 
     fn resolve_paths(&mut self, folder: &Path) {

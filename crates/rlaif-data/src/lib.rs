@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod arange;
 pub mod atomic;
 pub mod clip;
 pub mod columns;
@@ -15,6 +16,7 @@ pub mod preference_row;
 pub mod reader;
 mod rows;
 
+pub use arange::arange_f32;
 pub use atomic::{WriteError, write_atomic, write_atomic_with, write_jsonl};
 pub use clip::{Clip, Frame, Pixels, VideoMetadata, VideoRef};
 pub use columns::{ColumnClash, Columns};

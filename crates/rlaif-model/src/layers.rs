@@ -1,6 +1,7 @@
 //! The shared layers: linear with LoRA, norms.
 
 use burn::tensor::{Device, Tensor};
+use rlaif_ops::FrozenMatrix;
 
 use crate::parameters::{Parameters, Slot, join};
 
@@ -17,11 +18,40 @@ pub struct LoraPair {
     pub scale: f64,
 }
 
+/// A linear layer's matrix, `[out, in]`, the Hugging Face layout.
+#[derive(Clone, Debug)]
+pub enum Weight {
+    /// In 32-bit floats, open to training.
+    Full(Tensor<2>),
+    /// Packed, and no parameter any more.
+    Frozen(FrozenMatrix),
+}
+
+impl Weight {
+    /// `[out, in]`.
+    #[must_use]
+    pub fn dims(&self) -> [usize; 2] {
+        match self {
+            Weight::Full(weight) => weight.dims(),
+            Weight::Frozen(matrix) => matrix.dims(),
+        }
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        match self {
+            Weight::Full(weight) => weight.device(),
+            Weight::Frozen(matrix) => matrix.device(),
+        }
+    }
+}
+
 /// `y = x Wᵀ + b`, with the adapter's part added where there is one.
 #[derive(Clone, Debug)]
 pub struct Linear {
-    /// `[out, in]`, the Hugging Face layout.
-    pub weight: Tensor<2>,
+    /// `[out, in]`
+    pub weight: Weight,
     /// `[out]`
     pub bias: Option<Tensor<1>>,
     /// The adapter.
@@ -33,7 +63,7 @@ impl Linear {
     #[must_use]
     pub fn zeros(outputs: usize, inputs: usize, bias: bool, device: &Device) -> Self {
         Linear {
-            weight: Tensor::zeros([outputs, inputs], device),
+            weight: Weight::Full(Tensor::zeros([outputs, inputs], device)),
             bias: bias.then(|| Tensor::zeros([outputs], device)),
             lora: None,
         }
@@ -45,14 +75,21 @@ impl Linear {
     /// - output: `[tokens, out]`
     #[must_use]
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        match &self.lora {
-            None => rlaif_ops::linear(x, self.weight.clone(), self.bias.clone()),
-            Some(pair) => rlaif_ops::lora_linear(
-                x,
-                self.weight.clone(),
-                self.bias.clone(),
-                &rlaif_ops::Lora { a: pair.a.clone(), b: pair.b.clone(), scale: pair.scale },
-            ),
+        let bias = self.bias.clone();
+        let lora = self.lora.as_ref().map(|pair| rlaif_ops::Lora {
+            a: pair.a.clone(),
+            b: pair.b.clone(),
+            scale: pair.scale,
+        });
+        match (&self.weight, lora) {
+            (Weight::Full(weight), None) => rlaif_ops::linear(x, weight.clone(), bias),
+            (Weight::Full(weight), Some(lora)) => {
+                rlaif_ops::lora_linear(x, weight.clone(), bias, &lora)
+            }
+            (Weight::Frozen(matrix), None) => rlaif_ops::frozen_linear(x, matrix, bias),
+            (Weight::Frozen(matrix), Some(lora)) => {
+                rlaif_ops::frozen_lora_linear(x, matrix, bias, &lora)
+            }
         }
     }
 
@@ -65,7 +102,9 @@ impl Linear {
 
 impl Parameters for Linear {
     fn walk(&mut self, prefix: &str, visit: &mut dyn FnMut(&str, Slot<'_>)) {
-        visit(&join(prefix, "weight"), Slot::Matrix(&mut self.weight));
+        if let Weight::Full(weight) = &mut self.weight {
+            visit(&join(prefix, "weight"), Slot::Matrix(weight));
+        }
         if let Some(bias) = &mut self.bias {
             visit(&join(prefix, "bias"), Slot::Vector(bias));
         }

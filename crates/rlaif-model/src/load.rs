@@ -8,12 +8,15 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rlaif_data::Pixels;
+use rlaif_ops::{FrozenFormat, FrozenMatrix, NotFinite};
 
 use crate::hf::{
     Architecture, ConfigError, ModelConfig, Weights, WeightsError, expected_tensors, stored_name,
     write_weights,
 };
+use crate::layers::Weight;
 use crate::parameters::{Parameters, Slot};
+use crate::precision::Precision;
 use crate::vision::Vision;
 use crate::vlm::Vlm;
 
@@ -26,6 +29,23 @@ pub enum LoadError {
     /// The weights.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// Weights that a format with blocks cannot hold.
+    #[error("`{name}`: {source}")]
+    NotFinite {
+        /// The tensor.
+        name: String,
+        /// What it holds, and where.
+        source: NotFinite,
+    },
+    /// A model folder was to be written, and the full weights are not at hand.
+    #[error(
+        "the decoder's weights are kept as {precision}, and a model folder would hold them rounded: \
+         write the adapter alone, or put it on the full weights first (`Vlm::on_base`)"
+    )]
+    PackedBase {
+        /// How they are kept.
+        precision: Precision,
+    },
     /// Another file of the folder.
     #[error("{what}: {source}")]
     Other {
@@ -36,6 +56,13 @@ pub enum LoadError {
     },
 }
 
+/// How a model is held in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// The decoder's projections. Default 32-bit floats.
+    pub base: Precision,
+}
+
 /// Reads the model of a folder onto `device`, weights converted to `f32`.
 ///
 /// # Errors
@@ -43,11 +70,41 @@ pub enum LoadError {
 /// Fails on a configuration that is not supported, and with all missing, unknown and mis-shaped
 /// tensors at once.
 pub fn load(folder: impl AsRef<Path>, device: &Device) -> Result<Vlm, LoadError> {
+    load_with(folder, device, &LoadOptions::default())
+}
+
+/// Reads the model of a folder onto `device`, the decoder's projections as `options` say and the
+/// other weights as `f32`. One tensor at a time is held in full: on the CPU the memory peaks at the
+/// packed model and one more tensor.
+///
+/// # Errors
+///
+/// As [`load`]; fails too on weights that are not finite where the format needs it.
+pub fn load_with(
+    folder: impl AsRef<Path>,
+    device: &Device,
+    options: &LoadOptions,
+) -> Result<Vlm, LoadError> {
     let config = ModelConfig::open(&folder)?;
     let weights = Weights::open(&folder)?;
     weights.check(&expected_tensors(&config))?;
     let mut model = Vlm::zeros(&config, device);
     model.stored_names = Arc::new(weights.stored_names());
+    if let Some(format) = options.base.format() {
+        let mut failed = None;
+        model.decoder.named_linears("language_model", |name, linear| {
+            if failed.is_none() {
+                let name = format!("{name}.weight");
+                match packed(&weights, &name, linear.shape(), format, device) {
+                    Ok(matrix) => linear.weight = Weight::Frozen(matrix),
+                    Err(error) => failed = Some(error),
+                }
+            }
+        });
+        if let Some(error) = failed {
+            return Err(error);
+        }
+    }
     let mut failed = None;
     model.walk("", &mut |name, mut slot| {
         if failed.is_some() {
@@ -64,12 +121,34 @@ pub fn load(folder: impl AsRef<Path>, device: &Device) -> Result<Vlm, LoadError>
     }
 }
 
+/// One tensor in packed form, without a detour where the file holds what is wanted.
+fn packed(
+    weights: &Weights,
+    name: &str,
+    shape: [usize; 2],
+    format: FrozenFormat,
+    device: &Device,
+) -> Result<FrozenMatrix, LoadError> {
+    if format == FrozenFormat::Bf16
+        && let Some(bits) = weights.bf16(name)?
+    {
+        return Ok(FrozenMatrix::from_bf16(bits, shape, device));
+    }
+    let (_, values) = weights.tensor(name)?;
+    FrozenMatrix::pack(&values, shape, format, device)
+        .map_err(|source| LoadError::NotFinite { name: name.to_owned(), source })
+}
+
 /// Writes `config.json` and `model.safetensors`. Adapters are merged into the weights.
 ///
 /// # Errors
 ///
-/// Fails where a file cannot be written.
+/// Fails on a model with packed weights, and where a file cannot be written.
 pub fn save(model: &Vlm, folder: impl AsRef<Path>) -> Result<(), LoadError> {
+    let precision = model.base_precision();
+    if precision != Precision::F32 {
+        return Err(LoadError::PackedBase { precision });
+    }
     let model = model.merged();
     model.config.save(&folder)?;
     let mut tensors = std::collections::HashMap::new();
@@ -96,6 +175,7 @@ pub fn init(config: &ModelConfig, seed: u64, device: &Device) -> Vlm {
     let tower_depth = match &config.arch {
         Architecture::Llava(arch) => arch.vision.num_hidden_layers,
         Architecture::SmolVlm(arch) => arch.vision.num_hidden_layers,
+        Architecture::Qwen2_5Vl(arch) => arch.depth,
     };
     let depth = |name: &str| {
         if name.starts_with("vision_tower") { tower_depth } else { config.text.num_hidden_layers }

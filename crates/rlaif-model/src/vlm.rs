@@ -13,7 +13,9 @@ use crate::decoder::Decoder;
 use crate::hf::smolvlm_text;
 use crate::hf::{Architecture, ModelConfig, PromptTokens, VideoPooling, VideoText};
 use crate::kv::Positions;
+use crate::layers::Weight;
 use crate::parameters::{Parameters, Slot, join};
+use crate::vision::qwen::mrope_positions;
 use crate::vision::{Grid, Vision};
 
 /// A video-language model.
@@ -76,7 +78,9 @@ impl Vlm {
     #[must_use]
     pub fn video_text(&self, grid: Grid, video: &VideoMetadata) -> VideoText {
         match &self.config.arch {
-            Architecture::Llava(_) => VideoText::Repeated(self.n_visual_tokens(grid)),
+            Architecture::Llava(_) | Architecture::Qwen2_5Vl(_) => {
+                VideoText::Repeated(self.n_visual_tokens(grid))
+            }
             Architecture::SmolVlm(_) => {
                 let each = self.n_visual_tokens(Grid { t: 1, ..grid });
                 VideoText::Text(smolvlm_text(video, each))
@@ -88,12 +92,13 @@ impl Vlm {
     #[must_use]
     pub fn positions(
         &self,
-        _prompt: &PromptTokens,
-        _grid: Grid,
-        _video: &VideoMetadata,
+        prompt: &PromptTokens,
+        grid: Grid,
+        video: &VideoMetadata,
     ) -> Option<Positions> {
         match &self.config.arch {
             Architecture::Llava(_) | Architecture::SmolVlm(_) => None,
+            Architecture::Qwen2_5Vl(arch) => Some(mrope_positions(prompt, grid, video, arch)),
         }
     }
 
@@ -123,14 +128,17 @@ impl Vlm {
         });
     }
 
-    /// Adds the adapters into the weights and drops them.
+    /// Adds the adapters into the weights and drops them; beside packed weights they stay, and
+    /// compute the same.
     #[must_use]
     pub fn merged(&self) -> Vlm {
         let mut merged = self.clone();
         merged.decoder.linears(|_, linear| {
-            if let Some(lora) = linear.lora.take() {
+            if let Weight::Full(weight) = &mut linear.weight
+                && let Some(lora) = linear.lora.take()
+            {
                 let delta = lora.b.matmul(lora.a) * lora.scale;
-                linear.weight = linear.weight.clone() + delta;
+                *weight = weight.clone() + delta;
             }
         });
         merged

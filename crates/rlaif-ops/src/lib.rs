@@ -16,6 +16,7 @@
 mod activation;
 mod attention;
 mod flex;
+mod frozen;
 mod linear;
 mod norm;
 pub mod peak;
@@ -28,6 +29,7 @@ mod token_stats;
 
 pub use activation::{gelu, gelu_tanh, quick_gelu, swiglu};
 pub use attention::{Heads, Span, attention};
+pub use frozen::{FrozenFormat, FrozenMatrix, NotFinite, frozen_linear, frozen_lora_linear};
 pub use linear::{Lora, linear, lora_linear};
 pub use norm::{layer_norm, rms_norm};
 pub use rotary::rotary;

@@ -144,20 +144,24 @@ fn grid(model: &Vlm, clip: &Visual) -> Grid {
 /// The tower's features of all clips, packed. Runs of frames go through the tower together.
 fn features(model: &Vlm, clips: &[&Visual]) -> Tensor<2> {
     let mut parts = Vec::new();
-    for run in clips
-        .chunk_by(|a, b| matches!((a, b), (Visual::Pixels(a), Visual::Pixels(b)) if a.height == b.height && a.width == b.width)
-            || matches!((a, b), (Visual::Features(_), Visual::Features(_))))
-    {
+    let together = |a: &Visual, b: &Visual| match (a, b) {
+        (Visual::Pixels(a), Visual::Pixels(b)) => {
+            let independent = model.vision.frames_are_independent();
+            independent && (a.height, a.width) == (b.height, b.width)
+        }
+        (Visual::Features(_), Visual::Features(_)) => true,
+        _ => false,
+    };
+    for run in clips.chunk_by(|a, b| together(a, b)) {
         match run[0] {
             Visual::Pixels(first) => {
-                let mut joined =
-                    Pixels {
-                        frames: 0,
-                        values: Vec::new(),
-                        digest: String::new(),
-                        video: VideoMetadata::default(),
-                        ..**first
-                    };
+                let mut joined = Pixels {
+                    frames: 0,
+                    values: Vec::new(),
+                    digest: String::new(),
+                    video: VideoMetadata::default(),
+                    ..**first
+                };
                 for clip in run {
                     if let Visual::Pixels(pixels) = clip {
                         joined.frames += pixels.frames;

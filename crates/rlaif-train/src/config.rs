@@ -1,11 +1,12 @@
 //! What a run can be told. Names and defaults follow TRL where TRL has the same knob.
 
-use rlaif_model::LoraConfig;
+use rlaif_model::{LoraConfig, Precision, Vlm};
 use rlaif_objective::Aggregation;
 use rlaif_rank::{Advantage, Scale};
 use rlaif_rollout::SamplingParams;
 use serde::{Deserialize, Serialize};
 
+use crate::error::TrainError;
 use crate::optim::OptimConfig;
 
 mod pairs;
@@ -36,6 +37,24 @@ impl Trainable {
             Trainable::Everything => true,
         }
     }
+}
+
+/// Refuses to train packed weights, and to lose an adapter that could not be merged into them.
+pub(crate) fn check_base(model: &Vlm, trainable: &Trainable) -> Result<(), TrainError> {
+    let precision = model.base_precision();
+    if precision == Precision::F32 {
+        return Ok(());
+    }
+    if !matches!(trainable, Trainable::Lora(_)) {
+        return Err(TrainError::PackedBase { precision });
+    }
+    if model.memory().adapters > 0 {
+        return Err(TrainError::Config(format!(
+            "the model carries an adapter beside weights kept as {precision}, and a new one would \
+             replace it: merge it into the full weights before they are packed"
+        )));
+    }
+    Ok(())
 }
 
 /// `[sft]`: supervised fine-tuning.

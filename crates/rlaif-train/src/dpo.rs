@@ -20,7 +20,7 @@ use rlaif_objective::{DpoInput, DpoOutput, dpo};
 use rlaif_rollout::Pass;
 
 use crate::checkpoint::{self, Checkpoint, SaveModel, State};
-use crate::config::{DpoConfig, Trainable};
+use crate::config::{DpoConfig, Trainable, check_base};
 use crate::drive::{Loop, drive};
 use crate::error::TrainError;
 use crate::metrics::Metrics;
@@ -57,6 +57,7 @@ impl Dpo {
         forbidden: Vec<u32>,
     ) -> Result<Self, TrainError> {
         config.check().map_err(TrainError::Config)?;
+        check_base(&policy, &config.trainable)?;
         let reference = policy.clone();
         if let Trainable::Lora(lora) = &config.trainable {
             policy.attach_lora(lora, config.seed);

@@ -8,6 +8,15 @@ pub enum TrainError {
     /// A knob out of range.
     #[error("{0}")]
     Config(String),
+    /// All weights were to be trained, and some are packed.
+    #[error(
+        "the decoder's weights are kept as {precision} and cannot be trained: train adapters \
+         (`trainable` of type `lora`), or load the model in float32"
+    )]
+    PackedBase {
+        /// How they are kept.
+        precision: rlaif_model::Precision,
+    },
     /// No prompt to train on.
     #[error("there is nothing to train on: the data set is empty")]
     NoData,

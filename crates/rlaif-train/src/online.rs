@@ -25,7 +25,7 @@ use rlaif_rollout::PromptInput;
 use crate::batch::{Batch, Objective, vocabulary};
 use crate::checkpoint::{self, Checkpoint, SaveModel, State};
 use crate::completions::{self, GroupRecord};
-use crate::config::{GrpoConfig, RefreshReference, Trainable};
+use crate::config::{GrpoConfig, RefreshReference, Trainable, check_base};
 use crate::drive::{Loop, drive};
 use crate::error::TrainError;
 use crate::grpo_rank::GrpoRank;
@@ -82,6 +82,7 @@ impl Online {
         method: Box<dyn Method>,
     ) -> Result<Self, TrainError> {
         config.check().map_err(TrainError::Config)?;
+        check_base(&policy, &config.trainable)?;
         let reference = policy.clone();
         if let Trainable::Lora(lora) = &config.trainable {
             policy.attach_lora(lora, config.seed);

@@ -20,7 +20,7 @@ use rlaif_objective::bradley_terry;
 use rlaif_rollout::{Pass, PromptInput, Reads};
 
 use crate::checkpoint::{self, Checkpoint, SaveModel, State};
-use crate::config::{RewardModelConfig, Trainable};
+use crate::config::{RewardModelConfig, Trainable, check_base};
 use crate::drive::{Loop, drive};
 use crate::error::TrainError;
 use crate::metrics::Metrics;
@@ -82,6 +82,7 @@ impl RewardTraining {
     /// Names a knob that is out of range.
     pub fn new(mut start: Vlm, config: RewardModelConfig) -> Result<Self, TrainError> {
         config.check().map_err(TrainError::Config)?;
+        check_base(&start, &config.trainable)?;
         if let Trainable::Lora(lora) = &config.trainable {
             start.attach_lora(lora, config.seed);
         }

@@ -18,7 +18,7 @@ use rlaif_ops::TokenStats;
 use rlaif_rollout::{Pass, PromptInput, Reads};
 
 use crate::checkpoint::{self, Checkpoint, SaveModel, State};
-use crate::config::SftConfig;
+use crate::config::{SftConfig, check_base};
 use crate::drive::{Loop, drive};
 use crate::error::TrainError;
 use crate::metrics::Metrics;
@@ -70,12 +70,20 @@ pub struct Sft {
 
 impl Sft {
     /// A run from its beginning. With LoRA, fresh adapters are put on `policy`.
-    #[must_use]
-    pub fn new(mut policy: Vlm, config: SftConfig, forbidden: Vec<u32>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// Fails where packed weights were to be trained.
+    pub fn new(
+        mut policy: Vlm,
+        config: SftConfig,
+        forbidden: Vec<u32>,
+    ) -> Result<Self, TrainError> {
+        check_base(&policy, &config.trainable)?;
         if let crate::config::Trainable::Lora(lora) = &config.trainable {
             policy.attach_lora(lora, config.seed);
         }
-        Sft { policy, optimizer: AdamW::default(), step: 0, config, forbidden }
+        Ok(Sft { policy, optimizer: AdamW::default(), step: 0, config, forbidden })
     }
 
     /// Continues from a checkpoint of the same recipe.

@@ -115,15 +115,7 @@ impl Preprocessor {
     ///
     /// [`PreprocessError::BadFrame`] (as frame 0) or [`PreprocessError::TooLarge`].
     pub fn frame(&self, frame: &Frame) -> Result<Frame, PreprocessError> {
-        let bytes = u64::from(frame.width) * u64::from(frame.height) * 3;
-        if bytes == 0 || frame.rgb.len() as u64 != bytes {
-            return Err(PreprocessError::BadFrame {
-                frame: 0,
-                width: frame.width,
-                height: frame.height,
-                bytes: frame.rgb.len(),
-            });
-        }
+        check_frame(frame)?;
         let mut frame = std::borrow::Cow::Borrowed(frame);
         if self.pad_to_square && frame.width != frame.height {
             let side = u64::from(frame.width.max(frame.height));
@@ -290,6 +282,42 @@ pub(crate) fn within_limit(width: u64, height: u64) -> Result<(u32, u32), Prepro
         (Ok(w), Ok(h)) if width.saturating_mul(height) <= FRAME_PIXELS_LIMIT => Ok((w, h)),
         _ => Err(too_large),
     }
+}
+
+/// Refuses a frame whose buffer does not match its size.
+pub(crate) fn check_frame(frame: &Frame) -> Result<(), PreprocessError> {
+    let bytes = u64::from(frame.width) * u64::from(frame.height) * 3;
+    if bytes == 0 || frame.rgb.len() as u64 != bytes {
+        return Err(PreprocessError::BadFrame {
+            frame: 0,
+            width: frame.width,
+            height: frame.height,
+            bytes: frame.rgb.len(),
+        });
+    }
+    Ok(())
+}
+
+/// What each byte of a channel becomes, in the precision and order of torchvision's fused step:
+/// mean and deviation are brought to bytes in f32, the byte is normalised by them.
+#[expect(clippy::cast_possible_truncation, reason = "rounding to f32 is the point")]
+pub(crate) fn torch_tables(
+    rescale: Option<f64>,
+    normalize: Option<[[f64; 3]; 2]>,
+) -> [[f32; 256]; 3] {
+    let of = |channel: usize, byte: usize| {
+        let value = byte as f32;
+        match (normalize, rescale) {
+            (None, None) => value,
+            (None, Some(factor)) => value * factor as f32,
+            (Some(statistics), rescale) => {
+                let unit = rescale.map_or(1.0, |factor| (1.0 / factor) as f32);
+                let [mean, std] = statistics.map(|channels| channels[channel] as f32 * unit);
+                (value - mean) / std
+            }
+        }
+    };
+    std::array::from_fn(|channel| std::array::from_fn(|byte| of(channel, byte)))
 }
 
 #[cfg(test)]

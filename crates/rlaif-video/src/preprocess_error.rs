@@ -60,6 +60,17 @@ pub enum PreprocessError {
         /// Length of the buffer.
         bytes: usize,
     },
+    /// A frame far longer than wide, or wider than long.
+    #[error(
+        "a frame of {width} x {height} pixels is more than 200 times as long on one side as on the \
+         other, which this model's processor refuses; crop the video or drop its row"
+    )]
+    Sliver {
+        /// Pixels in a row.
+        width: u32,
+        /// Rows.
+        height: u32,
+    },
     /// A step would make a frame of too many pixels.
     #[error(
         "a frame of {width} x {height} pixels would be needed on the way, above the limit of \

@@ -7,7 +7,10 @@ use serde_json::Value;
 
 use crate::preprocess::at_frame;
 use crate::preprocessor_config::{CONFIG_FILE, PROCESSOR_FILE, read, write};
-use crate::{PreprocessError, Preprocessor, Sampling, SmolVlmProcessor};
+use crate::{PreprocessError, Preprocessor, QwenVlProcessor, Sampling, SmolVlmProcessor};
+
+/// Where a video processor's settings lie by themselves.
+pub(crate) const VIDEO_CONFIG_FILE: &str = "video_preprocessor_config.json";
 
 /// The steps of a checkpoint's own processor.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +19,8 @@ pub enum FrameProcessor {
     Clip(Preprocessor),
     /// `SmolVLMVideoProcessor`.
     SmolVlm(SmolVlmProcessor),
+    /// `Qwen2VLVideoProcessor`, that of Qwen2.5-VL too.
+    QwenVl(QwenVlProcessor),
 }
 
 impl From<Preprocessor> for FrameProcessor {
@@ -32,6 +37,9 @@ impl FrameProcessor {
     /// [`PreprocessError`] names the folder or file and the field.
     pub fn from_folder(folder: &Path) -> Result<Self, PreprocessError> {
         Ok(match kind(folder)?.as_deref() {
+            Some("Qwen2VL" | "Qwen2_5_VL") => {
+                FrameProcessor::QwenVl(QwenVlProcessor::from_folder(folder)?)
+            }
             Some("SmolVLM") => FrameProcessor::SmolVlm(SmolVlmProcessor::from_folder(folder)?),
             _ => FrameProcessor::Clip(Preprocessor::from_folder(folder)?),
         })
@@ -48,6 +56,9 @@ impl FrameProcessor {
             FrameProcessor::SmolVlm(steps) => {
                 steps.files().try_for_each(|(name, map)| write(&folder.join(name), map))
             }
+            FrameProcessor::QwenVl(steps) => {
+                steps.files().try_for_each(|(name, map)| write(&folder.join(name), map))
+            }
         }
     }
 
@@ -57,6 +68,7 @@ impl FrameProcessor {
         match self {
             FrameProcessor::Clip(_) => None,
             FrameProcessor::SmolVlm(steps) => Some(steps.sampling),
+            FrameProcessor::QwenVl(steps) => Some(steps.sampling),
         }
     }
 
@@ -69,6 +81,7 @@ impl FrameProcessor {
         match self {
             FrameProcessor::Clip(steps) => steps.frame(frame),
             FrameProcessor::SmolVlm(steps) => steps.frame(frame),
+            FrameProcessor::QwenVl(steps) => steps.frame(frame),
         }
     }
 
@@ -82,6 +95,7 @@ impl FrameProcessor {
         match self {
             FrameProcessor::Clip(steps) => steps.normalize(frames, clip_digest, video),
             FrameProcessor::SmolVlm(steps) => steps.normalize(frames, clip_digest, video),
+            FrameProcessor::QwenVl(steps) => steps.normalize(frames, clip_digest, video),
         }
     }
 
@@ -105,13 +119,14 @@ impl FrameProcessor {
         match self {
             FrameProcessor::Clip(steps) => steps.pixels_digest(clip_digest),
             FrameProcessor::SmolVlm(steps) => steps.pixels_digest(clip_digest),
+            FrameProcessor::QwenVl(steps) => steps.pixels_digest(clip_digest),
         }
     }
 }
 
 /// The family that the processor's files name: `SmolVLM` of `SmolVLMVideoProcessor`.
 fn kind(folder: &Path) -> Result<Option<String>, PreprocessError> {
-    for name in ["video_preprocessor_config.json", PROCESSOR_FILE, CONFIG_FILE] {
+    for name in [VIDEO_CONFIG_FILE, PROCESSOR_FILE, CONFIG_FILE] {
         let path = folder.join(name);
         if !path.exists() {
             continue;

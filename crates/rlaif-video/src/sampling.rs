@@ -4,6 +4,7 @@
 //! uniform: i_k = trunc(k (n - 1) / (F - 1)),  k = 0 .. F-1      (i_0 = 0 where F = 1)
 //! fps:     i_k = floor(k r / f),              k = 0 .. K-1      K = ceil(n f / r)
 //! smolvlm: i_k = trunc(a + k (b - a) / (K - 1)), without repeats, K = min(F, round(f n / r))
+//! qwen_vl: i_k = trunc(k n / K),              k = 0 .. K-1      K = n f / r within bounds, even
 //! ```
 //!
 //! with `n` frames in the video, `F` frames wanted, `r` the video's own average rate and `f` the
@@ -22,8 +23,12 @@
 //! The SmolVLM rule is that of `transformers`' `SmolVLMVideoProcessor.sample_frames`: `a .. b` is the
 //! whole video, or what is left of it without its first and last second where it lasts more than
 //! `F f + 2` seconds (seconds compared with frames times a rate, as there).
+//!
+//! The Qwen2.5-VL rule is that of `Qwen2VLVideoProcessor.sample_frames`, in its floating point: as many
+//! frames as the rate asks for within `min_frames ..= max_frames`, rounded down to a multiple of
+//! `temporal_patch`. A video shorter than that gives all its frames.
 
-use rlaif_data::VideoMetadata;
+use rlaif_data::{VideoMetadata, arange_f32};
 use serde::{Deserialize, Serialize};
 
 use crate::VideoError;
@@ -61,6 +66,37 @@ pub enum Sampling {
         /// Most frames taken, from 1 to [`FRAMES_LIMIT`]. The checkpoints have 64.
         max_frames: usize,
     },
+    /// Qwen2.5-VL's rule: a fixed rate within bounds, a multiple of the frames that a patch spans.
+    QwenVl {
+        /// Frames a second, above 0. Default 2.
+        #[serde(default = "default_qwen_fps")]
+        fps: f64,
+        /// Most frames taken. Default 768.
+        #[serde(default = "default_qwen_max_frames")]
+        max_frames: usize,
+        /// Fewest frames taken, where the video has them. Default 4.
+        #[serde(default = "default_qwen_min_frames")]
+        min_frames: usize,
+        /// Frames that one patch spans. Default 2.
+        #[serde(default = "default_temporal_patch")]
+        temporal_patch: usize,
+    },
+}
+
+fn default_qwen_fps() -> f64 {
+    2.0
+}
+
+fn default_qwen_max_frames() -> usize {
+    768
+}
+
+fn default_qwen_min_frames() -> usize {
+    4
+}
+
+fn default_temporal_patch() -> usize {
+    2
 }
 
 fn default_max_frames() -> usize {
@@ -90,21 +126,34 @@ impl Sampling {
             Sampling::Uniform { frames } if !(1..=FRAMES_LIMIT).contains(&frames) => {
                 fail(format!("`frames` must be in 1..={FRAMES_LIMIT}, got {frames}"))
             }
-            Sampling::Fps { fps, .. } | Sampling::SmolVlm { fps, .. }
+            Sampling::Fps { fps, .. }
+            | Sampling::SmolVlm { fps, .. }
+            | Sampling::QwenVl { fps, .. }
                 if !(fps.is_finite() && fps > 0.0) =>
             {
                 fail(format!("`fps` must be above 0, got {fps}"))
             }
-            Sampling::Fps { max_frames, .. } | Sampling::SmolVlm { max_frames, .. }
+            Sampling::Fps { max_frames, .. }
+            | Sampling::SmolVlm { max_frames, .. }
+            | Sampling::QwenVl { max_frames, .. }
                 if !(1..=FRAMES_LIMIT).contains(&max_frames) =>
             {
                 fail(format!("`max_frames` must be in 1..={FRAMES_LIMIT}, got {max_frames}"))
             }
             Sampling::Fps { min_frames, max_frames, .. }
+            | Sampling::QwenVl { min_frames, max_frames, .. }
                 if !(1..=max_frames).contains(&min_frames) =>
             {
                 fail(format!(
                     "`min_frames` must be in 1..={max_frames} (`max_frames`), got {min_frames}"
+                ))
+            }
+            Sampling::QwenVl { temporal_patch, max_frames, .. }
+                if !(1..=max_frames).contains(&temporal_patch) =>
+            {
+                fail(format!(
+                    "`temporal_patch` must be in 1..={max_frames} (`max_frames`), got \
+                     {temporal_patch}"
                 ))
             }
             _ => Ok(()),
@@ -130,6 +179,10 @@ impl Sampling {
             Sampling::Uniform { frames } => Ok(uniform_indices(n, frames)),
             Sampling::SmolVlm { fps, max_frames } => {
                 Ok(smolvlm_indices(n, native_fps, fps, max_frames))
+            }
+            Sampling::QwenVl { fps, max_frames, min_frames, temporal_patch } => {
+                let wanted = n as f64 / native_fps * fps;
+                Ok(qwen_indices(n, wanted, min_frames, max_frames, temporal_patch))
             }
             Sampling::Fps { fps, max_frames, min_frames } => {
                 let wanted = count((n as f64 * fps / native_fps - ROUNDING).ceil()).max(1);
@@ -179,6 +232,19 @@ fn linspace(first: usize, last: usize, frames: usize) -> Vec<usize> {
     let mut indices: Vec<usize> = (0..frames).map(at).collect();
     indices[frames - 1] = last;
     indices
+}
+
+/// See the [module](self); `wanted` is what the rate alone asks for.
+fn qwen_indices(n: usize, wanted: f64, min: usize, max: usize, patch: usize) -> Vec<usize> {
+    let max = max.min(n) / patch * patch;
+    let wanted = wanted.max(min as f64).min(max as f64).min(n as f64);
+    let frames = count(wanted / patch as f64) * patch;
+    if frames == 0 {
+        return (0..n).collect();
+    }
+    let step = n as f64 / frames as f64;
+    let times = arange_f32(0.0, n as f64, step);
+    times.into_iter().map(|time| count(f64::from(time)).min(n - 1)).collect()
 }
 
 /// Seconds that SmolVLM's rule leaves out at either end of a long video.

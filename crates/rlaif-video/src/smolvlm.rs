@@ -16,14 +16,13 @@ use serde_json::{Map, Value};
 use crate::{
     Filter, PreprocessError, Sampling,
     digest::digest_parts,
-    preprocess::{at_frame, within_limit},
+    preprocess::{at_frame, check_frame, torch_tables, within_limit},
     preprocessor_config::{CONFIG_FILE, Fields, PROCESSOR_FILE, both_sides, read, side},
+    processor::VIDEO_CONFIG_FILE,
     resample::resize_as_torch,
     sampling::count,
 };
 
-/// Where a video processor's settings lie by themselves.
-const VIDEO_CONFIG_FILE: &str = "video_preprocessor_config.json";
 /// The longer side, at most, whatever the file says.
 const LONGEST_EDGE_LIMIT: u32 = 4096;
 
@@ -152,15 +151,7 @@ impl SmolVlmProcessor {
     ///
     /// [`PreprocessError::BadFrame`] (as frame 0) or [`PreprocessError::TooLarge`].
     pub fn frame(&self, frame: &Frame) -> Result<Frame, PreprocessError> {
-        let bytes = u64::from(frame.width) * u64::from(frame.height) * 3;
-        if bytes == 0 || frame.rgb.len() as u64 != bytes {
-            return Err(PreprocessError::BadFrame {
-                frame: 0,
-                width: frame.width,
-                height: frame.height,
-                bytes: frame.rgb.len(),
-            });
-        }
+        check_frame(frame)?;
         if !self.do_resize {
             return Ok(frame.clone());
         }
@@ -219,24 +210,6 @@ impl SmolVlmProcessor {
         }
     }
 
-    /// What each byte of a channel becomes, in the precision and order of torchvision's fused step:
-    /// mean and deviation are brought to bytes in f32, the byte is normalised by them.
-    #[expect(clippy::cast_possible_truncation, reason = "rounding to f32 is the point")]
-    fn table(&self, channel: usize) -> [f32; 256] {
-        std::array::from_fn(|byte| {
-            let value = byte as f32;
-            match (self.normalize, self.rescale) {
-                (None, None) => value,
-                (None, Some(factor)) => value * factor as f32,
-                (Some(statistics), rescale) => {
-                    let unit = rescale.map_or(1.0, |factor| (1.0 / factor) as f32);
-                    let [mean, std] = statistics.map(|channels| channels[channel] as f32 * unit);
-                    (value - mean) / std
-                }
-            }
-        })
-    }
-
     /// Rescales, normalises and lays out frames that went through [`frame`](Self::frame).
     pub(crate) fn normalize(
         &self,
@@ -246,7 +219,7 @@ impl SmolVlmProcessor {
     ) -> Result<Pixels, PreprocessError> {
         crate::preprocess::lay_out(
             frames,
-            &std::array::from_fn(|channel| self.table(channel)),
+            &torch_tables(self.rescale, self.normalize),
             self.pixels_digest(clip_digest),
             video,
         )

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use rlaif_data::Columns;
+use rlaif_model::Precision;
 use rlaif_rank::PairRule;
 use rlaif_rollout::SamplingParams;
 use rlaif_video::{BadClipPolicy, Sampling};
 use serde::{Deserialize, Serialize};
 
-/// `[model]`: exactly one of the two keys.
+/// `[model]`: exactly one of `path` and `clip_world`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSource {
@@ -18,6 +19,16 @@ pub struct ModelSource {
     /// A small model with random weights and ClipWorld's vocabulary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip_world: Option<ClipWorldModel>,
+    /// How the decoder's projections are kept: `float32`, or packed as `bfloat16`, `int8` or `nf4`.
+    /// Packed weights are not trained: every stage needs `trainable` of type `lora`, which then is
+    /// `QLoRA`. What a run writes at its end is the adapter merged into the full weights of `path`.
+    /// Default `float32`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub base_precision: Precision,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// Size of the model for ClipWorld.

@@ -1,8 +1,10 @@
 //! The command line as scripts and people use it.
 
 mod baselines;
+mod checkpoints;
 mod commands;
 mod files;
+mod packed;
 mod quickstart;
 mod reproduce;
 mod resume;

@@ -8,12 +8,14 @@
 //! `transformers` carries them along as plain attributes.
 
 mod llava;
+mod qwen;
 mod read;
 mod smolvlm;
 mod text;
 mod write;
 
 pub use llava::{Activation, LlavaConfig, VideoPooling, VisionConfig};
+pub use qwen::QwenVlConfig;
 pub use smolvlm::SmolVlmConfig;
 pub use text::{AttentionBias, TextConfig};
 
@@ -60,6 +62,8 @@ pub enum Architecture {
     Llava(LlavaConfig),
     /// SmolVLM2 (`smolvlm`).
     SmolVlm(SmolVlmConfig),
+    /// Qwen2.5-VL (`qwen2_5_vl`).
+    Qwen2_5Vl(QwenVlConfig),
 }
 
 /// What `config.json` says.
@@ -101,7 +105,7 @@ impl ModelConfig {
     pub fn llava(&self) -> Option<&LlavaConfig> {
         match &self.arch {
             Architecture::Llava(llava) => Some(llava),
-            Architecture::SmolVlm(_) => None,
+            Architecture::SmolVlm(_) | Architecture::Qwen2_5Vl(_) => None,
         }
     }
 

@@ -38,8 +38,8 @@ mod tokenizer;
 mod weights;
 
 pub use config::{
-    Activation, Architecture, AttentionBias, ConfigError, LlavaConfig, ModelConfig, SmolVlmConfig,
-    TextConfig, VideoPooling, VisionConfig, WeightFormat,
+    Activation, Architecture, AttentionBias, ConfigError, LlavaConfig, ModelConfig, QwenVlConfig,
+    SmolVlmConfig, TextConfig, VideoPooling, VisionConfig, WeightFormat,
 };
 pub use fields::FieldError;
 pub use files::FileError;

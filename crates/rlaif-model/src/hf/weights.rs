@@ -238,19 +238,8 @@ impl Weights {
     ///
     /// When there is no such tensor, it is not of a floating-point format, or reading fails.
     pub fn tensor(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), WeightsError> {
-        let place = self.places.get(name).ok_or_else(|| WeightsError::Missing {
-            dir: self.dir.clone(),
-            name: name.to_owned(),
-        })?;
+        let (place, bytes) = self.bytes(name)?;
         let path = &self.files[place.file];
-        let bytes = (|| {
-            let mut file = File::open(path)?;
-            file.seek(SeekFrom::Start(place.start))?;
-            let mut bytes = vec![0; place.len];
-            file.read_exact(&mut bytes)?;
-            Ok(bytes)
-        })()
-        .map_err(FileError::read(path))?;
         let values = match place.format {
             Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
             Dtype::F16 => {
@@ -270,6 +259,37 @@ impl Weights {
             }
         };
         Ok((place.shape.clone(), values))
+    }
+
+    /// Reads one tensor as the bits of its numbers where the file holds them in bf16; `None` where
+    /// it holds another format.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such tensor, or reading fails.
+    pub fn bf16(&self, name: &str) -> Result<Option<Vec<u16>>, WeightsError> {
+        if self.places.get(name).is_some_and(|place| place.format != Dtype::BF16) {
+            return Ok(None);
+        }
+        let (_, bytes) = self.bytes(name)?;
+        Ok(Some(bytes.as_chunks().0.iter().map(|b| u16::from_le_bytes(*b)).collect()))
+    }
+
+    fn bytes(&self, name: &str) -> Result<(&Place, Vec<u8>), WeightsError> {
+        let place = self.places.get(name).ok_or_else(|| WeightsError::Missing {
+            dir: self.dir.clone(),
+            name: name.to_owned(),
+        })?;
+        let path = &self.files[place.file];
+        let bytes = (|| {
+            let mut file = File::open(path)?;
+            file.seek(SeekFrom::Start(place.start))?;
+            let mut bytes = vec![0; place.len];
+            file.read_exact(&mut bytes)?;
+            Ok(bytes)
+        })()
+        .map_err(FileError::read(path))?;
+        Ok((place, bytes))
     }
 
     /// Compares the tensors with those a model needs, as

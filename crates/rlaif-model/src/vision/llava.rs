@@ -6,7 +6,7 @@ use rlaif_data::Pixels;
 use super::clip::Tower;
 use super::{Grid, GridError};
 use crate::hf::{LlavaConfig, VideoPooling};
-use crate::layers::Linear;
+use crate::layers::{Linear, Weight};
 use crate::parameters::{Parameters, Slot, join};
 
 /// LLaVA's way from frames to visual tokens.
@@ -126,7 +126,10 @@ impl Projector {
     /// Makes the output `factor * (output - centre)`. Without a bias the centre stays where it is.
     pub fn standardise(&mut self, centre: Tensor<1>, factor: f64) {
         let last = &mut self.linear_2;
-        last.weight = last.weight.clone() * factor;
+        let Weight::Full(weight) = &mut last.weight else {
+            unreachable!("projectors are never packed")
+        };
+        *weight = weight.clone() * factor;
         last.bias = last.bias.take().map(|bias| (bias - centre) * factor);
     }
 }

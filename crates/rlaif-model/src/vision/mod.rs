@@ -8,6 +8,7 @@
 pub mod clip;
 mod encoder;
 pub mod llava;
+pub mod qwen;
 pub mod smolvlm;
 
 use burn::tensor::{Device, Tensor};
@@ -17,6 +18,7 @@ use crate::hf::{Architecture, ModelConfig};
 use crate::parameters::{Parameters, Slot};
 
 pub use llava::LlavaVision;
+pub use qwen::QwenVlVision;
 pub use smolvlm::SmolVlmVision;
 
 /// Patches that a tower makes of a clip: `t` steps in time of `h` rows and `w` columns.
@@ -61,6 +63,8 @@ pub enum Vision {
     Llava(LlavaVision),
     /// SmolVLM2's.
     SmolVlm(SmolVlmVision),
+    /// Qwen2.5-VL's.
+    Qwen2_5Vl(QwenVlVision),
 }
 
 impl Vision {
@@ -72,6 +76,9 @@ impl Vision {
             Architecture::Llava(arch) => Vision::Llava(LlavaVision::zeros(arch, hidden, device)),
             Architecture::SmolVlm(arch) => {
                 Vision::SmolVlm(SmolVlmVision::zeros(arch, hidden, device))
+            }
+            Architecture::Qwen2_5Vl(arch) => {
+                Vision::Qwen2_5Vl(QwenVlVision::zeros(arch, hidden, device))
             }
         }
     }
@@ -85,6 +92,7 @@ impl Vision {
         match self {
             Vision::Llava(vision) => vision.grid(pixels),
             Vision::SmolVlm(vision) => vision.grid(pixels),
+            Vision::Qwen2_5Vl(vision) => vision.grid(pixels),
         }
     }
 
@@ -99,6 +107,7 @@ impl Vision {
         match self {
             Vision::Llava(vision) => vision.features(pixels),
             Vision::SmolVlm(vision) => vision.features(pixels),
+            Vision::Qwen2_5Vl(vision) => vision.features(pixels),
         }
     }
 
@@ -109,6 +118,17 @@ impl Vision {
         match self {
             Vision::Llava(vision) => vision.tokens(features, grids),
             Vision::SmolVlm(vision) => vision.tokens(features, grids),
+            Vision::Qwen2_5Vl(vision) => vision.tokens(features, grids),
+        }
+    }
+
+    /// Whether each frame goes through the tower by itself, so that clips of one size may go through it
+    /// together.
+    #[must_use]
+    pub fn frames_are_independent(&self) -> bool {
+        match self {
+            Vision::Llava(_) | Vision::SmolVlm(_) => true,
+            Vision::Qwen2_5Vl(_) => false,
         }
     }
 
@@ -118,6 +138,7 @@ impl Vision {
         match self {
             Vision::Llava(vision) => vision.projector.macs_per_row(),
             Vision::SmolVlm(vision) => vision.macs_per_row(),
+            Vision::Qwen2_5Vl(vision) => vision.macs_per_row(),
         }
     }
 
@@ -127,6 +148,7 @@ impl Vision {
         match self {
             Vision::Llava(vision) => vision.n_tokens(grid),
             Vision::SmolVlm(vision) => vision.n_tokens(grid),
+            Vision::Qwen2_5Vl(vision) => vision.n_tokens(grid),
         }
     }
 }
@@ -136,6 +158,7 @@ impl Parameters for Vision {
         match self {
             Vision::Llava(vision) => vision.walk(prefix, visit),
             Vision::SmolVlm(vision) => vision.walk(prefix, visit),
+            Vision::Qwen2_5Vl(vision) => vision.walk(prefix, visit),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! Marafioti et al. 2025, "SmolVLM", arXiv:2504.05299.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use rlaif_data::Pixels;
+use rlaif_data::{Pixels, arange_f32};
 use rlaif_ops::Heads;
 
 use super::encoder::{EncoderBlock, frame_spans, patchify};
@@ -132,30 +132,12 @@ fn squares(grid: &Grid, scale: usize) -> impl Iterator<Item = (usize, usize)> {
 /// here and there where `side` is no power of two.
 fn position_buckets(patches: usize, side: usize) -> Vec<usize> {
     let step = 1.0 / patches as f32;
-    let boundaries = boundaries(side);
+    let width = 1.0 / side as f64;
+    let boundaries = arange_f32(width, 1.0, width);
     (0..patches)
         .map(|patch| {
             let place = (patch as f32 * step).min(1.0 - 1e-6);
             boundaries.partition_point(|boundary| *boundary <= place)
-        })
-        .collect()
-}
-
-/// `torch.arange(1 / side, 1.0, 1 / side)` in `f32`: double precision, in runs of sixteen counted
-/// from two starts that are rounded to `f32`, the rest one by one.
-fn boundaries(side: usize) -> Vec<f32> {
-    let step = 1.0 / side as f64;
-    let count = (1..=side).take_while(|i| ((*i - 1) as f64) < (1.0 - step) / step).count();
-    #[expect(clippy::cast_possible_truncation, reason = "PyTorch stores them as f32")]
-    let round = |value: f64| value as f32;
-    (0..count)
-        .map(|i| {
-            if i < count / 16 * 16 {
-                let (run, place) = (i / 8 * 8, i % 8);
-                round(f64::from(round(step + run as f64 * step)) + place as f64 * step)
-            } else {
-                round(step + i as f64 * step)
-            }
         })
         .collect()
 }
@@ -190,7 +172,8 @@ mod tests {
         let cases = golden["buckets"].as_array().unwrap();
         assert!(cases.len() > 20);
         for case in cases {
-            let number = |value: &serde_json::Value| value.as_u64().unwrap() as usize;
+            let number =
+                |value: &serde_json::Value| usize::try_from(value.as_u64().unwrap()).unwrap();
             let (side, patches) = (number(&case[0]), number(&case[1]));
             let expected: Vec<usize> = case[2].as_array().unwrap().iter().map(number).collect();
             assert_eq!(position_buckets(patches, side), expected, "{patches} of {side}");

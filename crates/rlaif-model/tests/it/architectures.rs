@@ -1,16 +1,19 @@
 //! Architectures besides LLaVA against `transformers` and PEFT: prompts, tower, projector, logits,
-//! greedy decoding, adapters, folders. `tools/make_smolvlm_fixtures.py` wrote the fixtures.
+//! greedy decoding, adapters, folders. `tools/make_smolvlm_fixtures.py` and
+//! `tools/make_qwen_fixtures.py` wrote the fixtures.
 
 use std::collections::BTreeMap;
 
 use burn::tensor::{Int, Tensor, activation};
 use rlaif_data::{Block, Message, Pixels, Role, VideoMetadata};
 use rlaif_model::hf::{ChatTokenizer, PromptTokens, Weights, canonical_name};
-use rlaif_model::{Parameters, Positions, Suffix, Turn, Vlm, attach_adapter, save, save_adapter};
+use rlaif_model::{
+    Grid, Parameters, Positions, Suffix, Turn, Vlm, attach_adapter, save, save_adapter,
+};
 
 use crate::support::{F32_SUMS, Golden, assert_close, fixture, grid_of, host, open};
 
-const FIXTURES: [&str; 2] = ["smolvlm-a", "smolvlm-b"];
+const FIXTURES: [&str; 4] = ["smolvlm-a", "smolvlm-b", "qwen2_5-vl-a", "qwen2_5-vl-b"];
 
 /// One prompt of a fixture: its frames, where they lie in their video, and its tokens.
 struct Case {
@@ -85,48 +88,60 @@ impl Case {
 /// The video of a golden prompt.
 fn metadata(prompt: &serde_json::Value) -> VideoMetadata {
     let video = &prompt["video"];
-    let number = |value: &serde_json::Value| usize::try_from(value.as_u64().unwrap()).unwrap();
-    let indices = prompt["indices"].as_array().unwrap().iter().map(number).collect();
-    VideoMetadata::new(number(&video["frames"]), video["fps"].as_f64().unwrap(), indices)
+    let number = |value: &serde_json::Value| {
+        usize::try_from(value.as_u64().expect("golden values")).expect("golden values")
+    };
+    let indices = prompt["indices"].as_array().expect("golden values").iter().map(number).collect();
+    VideoMetadata::new(
+        number(&video["frames"]),
+        video["fps"].as_f64().expect("golden values"),
+        indices,
+    )
 }
 
 /// Messages of a golden prompt.
 fn messages(value: &serde_json::Value) -> Vec<Message> {
-    let block = |block: &serde_json::Value| match block["type"].as_str().unwrap() {
-        "text" => Block::Text { text: block["text"].as_str().unwrap().to_owned() },
+    let block = |block: &serde_json::Value| match block["type"].as_str().expect("golden values") {
+        "text" => Block::Text { text: block["text"].as_str().expect("golden values").to_owned() },
         _ => Block::Video { video: None },
     };
     let message = |message: &serde_json::Value| Message {
-        role: match message["role"].as_str().unwrap() {
+        role: match message["role"].as_str().expect("golden values") {
             "system" => Role::System,
             "assistant" => Role::Assistant,
             _ => Role::User,
         },
-        content: message["content"].as_array().unwrap().iter().map(block).collect(),
+        content: message["content"].as_array().expect("golden values").iter().map(block).collect(),
     };
-    value.as_array().unwrap().iter().map(message).collect()
+    value.as_array().expect("golden values").iter().map(message).collect()
 }
 
 #[test]
 fn prompts_are_token_for_token_those_of_the_processor() {
     for name in FIXTURES {
         let (model, golden) = (open(name), Golden::of(name));
-        let tokenizer = ChatTokenizer::open(fixture(name)).unwrap();
+        let tokenizer = ChatTokenizer::open(fixture(name)).expect("golden values");
         let grid = grid_of(&model, &golden.pixels());
         let mut with_video = 0;
-        for prompt in golden.document()["prompts"].as_array().unwrap() {
+        for prompt in golden.document()["prompts"].as_array().expect("golden values") {
             let expected: Vec<u32> =
                 serde_json::from_value(prompt["ids"].clone()).expect("token ids");
             let messages = messages(&prompt["messages"]);
             if prompt.get("video").is_none() {
-                let add = prompt["add_generation_prompt"].as_bool().unwrap();
+                let add = prompt["add_generation_prompt"].as_bool().expect("golden values");
                 let ids = tokenizer.encode_conversation(&messages, add).unwrap();
                 assert_eq!(ids, expected, "{name}");
                 continue;
             }
             with_video += 1;
             let video = metadata(prompt);
-            let grid = rlaif_model::Grid { t: grid_frames(&model, video.indices.len()), ..grid };
+            let grid = match &prompt["grid"] {
+                serde_json::Value::Array(sides) => {
+                    let side = |at: usize| usize::try_from(sides[at].as_u64().unwrap()).unwrap();
+                    Grid { t: side(0), h: side(1), w: side(2) }
+                }
+                _ => Grid { t: video.indices.len(), ..grid },
+            };
             let text = model.video_text(grid, &video);
             let tokens = tokenizer.encode_prompt(&messages, &text).unwrap();
             assert_eq!(tokens.ids, expected, "{name}");
@@ -137,9 +152,21 @@ fn prompts_are_token_for_token_those_of_the_processor() {
     }
 }
 
-/// Steps in time that so many frames become.
-fn grid_frames(_model: &Vlm, frames: usize) -> usize {
-    frames
+/// M-RoPE: time, row and column of every token, and where the answer goes on.
+#[test]
+fn rotary_positions_are_those_of_the_original_rule() {
+    for name in ["qwen2_5-vl-a", "qwen2_5-vl-b"] {
+        let (model, golden) = (open(name), Golden::of(name));
+        for (index, prefix) in ["", "second."].into_iter().enumerate() {
+            let got = Case::of(&golden, &model, prefix, index).positions(&model);
+            let expected = golden.ids(&format!("{prefix}positions"));
+            let axes: Vec<u32> = (0..3)
+                .flat_map(|axis| got.rows.iter().map(move |row| u32::try_from(row[axis]).unwrap()))
+                .collect();
+            assert_eq!(axes, expected, "{name} {prefix}");
+            assert_eq!(got.next, *expected.iter().max().unwrap() as usize + 1);
+        }
+    }
 }
 
 #[test]
@@ -169,7 +196,17 @@ fn logits_are_those_of_transformers_wherever_the_prompt_is_cut() {
         let expected = golden.floats("logits");
         let (vocabulary, len) = (model.config.text.vocab_size, case.tokens.ids.len());
         let after = case.tokens.visual.last().unwrap().end;
-        for cut in [1, after + 1, (after + len) / 2, len - 1] {
+        // Prompts that end anywhere, within the video too.
+        for len in [1, 2, after / 3, after / 2, after - 1, after, len] {
+            let embeds = case.embeds(&model).narrow(0, 0, len);
+            let positions = case.positions(&model).truncated(len);
+            let prefix = model.decoder.prefill_at(embeds, &[&positions]);
+            let got = host(&prefix.last_hidden.matmul(model.decoder.head().transpose()));
+            let row = (len - 1) * vocabulary..len * vocabulary;
+            assert_close(&got, &expected[row], F32_SUMS, &format!("{name} of {len} tokens"));
+        }
+        // Continuations are text: M-RoPE gives a clip's tokens positions of their own.
+        for cut in [after + 1, usize::midpoint(after, len), len - 1] {
             let got = case.logits(&model, cut);
             let what = format!("{name} cut at {cut}");
             assert_close(&host(&got), &expected[(cut - 1) * vocabulary..], F32_SUMS, &what);
@@ -254,7 +291,7 @@ fn answered(model: &Vlm, golden: &Golden) -> (Tensor<2>, Tensor<1>) {
     let targets: Vec<i64> = case.tokens.ids[prompt..]
         .iter()
         .enumerate()
-        .map(|(row, id)| i64::try_from(row * vocabulary).unwrap() + i64::from(*id))
+        .map(|(row, id)| i64::try_from(row * vocabulary).expect("small") + i64::from(*id))
         .collect();
     let targets = Tensor::<1, Int>::from_data(targets.as_slice(), &logits.device());
     let logprobs = activation::log_softmax(logits.clone(), 1).reshape([answer * vocabulary]);
@@ -296,7 +333,10 @@ fn adapters_of_peft_give_its_logits_loss_and_gradients() {
 /// Every tensor of a folder's weights or adapter by the name in the file.
 fn stored(weights: &Weights) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
     let names = weights.stored_names();
-    names.into_iter().map(|(name, stored)| (stored, weights.tensor(&name).unwrap())).collect()
+    names
+        .into_iter()
+        .map(|(name, stored)| (stored, weights.tensor(&name).expect("a tensor")))
+        .collect()
 }
 
 #[test]

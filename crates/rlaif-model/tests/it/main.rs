@@ -4,5 +4,6 @@
 mod adapter;
 mod architectures;
 mod folder;
+mod packed;
 mod parity;
 mod support;

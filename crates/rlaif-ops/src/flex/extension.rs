@@ -10,6 +10,7 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, DispatchDevice, Flex, backend_extension};
+use burn::prelude::Device;
 use burn::tensor::DType;
 
 use super::buffer::Buffer;
@@ -17,7 +18,11 @@ use super::buffer::Buffer;
 /// Whether a tensor lives where the fused forms run: on the CPU backend, in 32-bit floats.
 /// This is the one place that decides between the fused and the portable form.
 pub(crate) fn is_fused<const D: usize>(x: &Tensor<D>) -> bool {
-    let device = x.device();
+    is_flex(&x.device()) && x.dtype() == DType::F32
+}
+
+/// Whether a device is the CPU backend, with or without autodiff.
+pub(crate) fn is_flex(device: &Device) -> bool {
     #[allow(
         clippy::match_wildcard_for_single_variants,
         reason = "there are more variants with other backends"
@@ -26,7 +31,7 @@ pub(crate) fn is_fused<const D: usize>(x: &Tensor<D>) -> bool {
         DispatchDevice::Autodiff(device) => device,
         device => device,
     };
-    matches!(device, DispatchDevice::Flex(_)) && x.dtype() == DType::F32
+    matches!(device, DispatchDevice::Flex(_))
 }
 
 /// A fused operation of `N` tensors with its own backward.

@@ -1,6 +1,8 @@
 //! Products of a few rows with a large matrix: memory speed, each weight read once for all rows.
 #![expect(clippy::inline_always, reason = "kernels are compiled inside each vector width")]
 
+use std::ops::Range;
+
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -8,26 +10,65 @@ use crate::simd::Mat;
 
 /// Up to this many rows [`skinny`] beats a general multiplication.
 pub(crate) const MAX_ROWS: usize = 32;
-/// Rows of `x` one block of accumulators covers: 2 weight rows by 6 fill the 16 vector registers.
+/// Rows of `x` one block of accumulators covers, beside 2 weight rows where there are 16 vector
+/// registers and 4 where there are 32.
 const GROUP: usize = 6;
+/// Most weight rows of one block.
+const BLOCK: usize = 4;
 /// Multiply-adds below which one thread is faster than several.
 const PARALLEL: usize = 1 << 18;
+
+/// Where [`skinny`] finds its weights, `[out, in]`.
+pub(crate) trait Weights: Sync {
+    /// Columns to read at a time, so that what is unpacked stays in the first cache.
+    const COLUMNS: usize;
+
+    /// A block of the weights with contiguous rows, where it is or in `scratch`. The columns start
+    /// at a multiple of [`COLUMNS`](Self::COLUMNS).
+    fn read<'s>(
+        &'s self,
+        rows: Range<usize>,
+        columns: Range<usize>,
+        scratch: &'s mut [f32],
+    ) -> Mat<'s>;
+}
+
+/// Weights as they are.
+impl Weights for Mat<'_> {
+    const COLUMNS: usize = usize::MAX;
+
+    #[inline(always)]
+    fn read<'s>(
+        &'s self,
+        rows: Range<usize>,
+        columns: Range<usize>,
+        _scratch: &'s mut [f32],
+    ) -> Mat<'s> {
+        self.block(rows.start, rows.len(), columns.start, columns.len())
+    }
+}
 
 /// `out = x wᵀ + bias`, for `x` of at most [`MAX_ROWS`] rows; `x` and `w` have contiguous rows.
 ///
 /// Each output is one sum over the features in an order of its own: it depends neither on the
-/// number of rows nor on the threads.
-pub(crate) fn skinny(x: Mat<'_>, w: Mat<'_>, bias: Option<&[f32]>, out: &mut [f32]) {
-    let (rows, outs) = (x.rows(), w.rows());
+/// number of rows nor on the threads, nor on how the weights are kept.
+pub(crate) fn skinny<W: Weights>(
+    x: Mat<'_>,
+    w: &W,
+    outs: usize,
+    bias: Option<&[f32]>,
+    out: &mut [f32],
+) {
+    let rows = x.rows();
     if rows == 0 || outs == 0 {
         return;
     }
-    let chunk = outs.div_ceil(24).next_multiple_of(8).clamp(8, 512);
-    if rows * outs * w.cols() < PARALLEL {
+    if rows * outs * x.cols() < PARALLEL {
         let mut parts: Vec<&mut [f32]> = out.chunks_mut(outs).collect();
-        part(x, w, bias, &mut parts[..]);
+        Arch::new().dispatch(Part { x, w, weights: 0..outs, bias, out: &mut parts[..] });
         return;
     }
+    let chunk = outs.div_ceil(24).next_multiple_of(8).clamp(8, 512);
     let mut parts: Vec<Vec<&mut [f32]>> =
         (0..outs.div_ceil(chunk)).map(|_| Vec::with_capacity(rows)).collect();
     for row in out.chunks_mut(outs) {
@@ -36,106 +77,130 @@ pub(crate) fn skinny(x: Mat<'_>, w: Mat<'_>, bias: Option<&[f32]>, out: &mut [f3
         }
     }
     parts.par_iter_mut().enumerate().for_each(|(i, out)| {
-        let start = i * chunk;
-        let len = chunk.min(outs - start);
-        let w = w.block(start, len, 0, w.cols());
-        part(x, w, bias.map(|b| &b[start..start + len]), &mut out[..]);
+        let weights = i * chunk..outs.min((i + 1) * chunk);
+        Arch::new().dispatch(Part { x, w, weights, bias, out: &mut out[..] });
     });
 }
 
-/// All rows of `x` against a block of weight rows; `out` holds one slice per row of `x`.
-fn part(x: Mat<'_>, w: Mat<'_>, bias: Option<&[f32]>, out: &mut [&mut [f32]]) {
-    Arch::new().dispatch(Part { x, w, bias, out });
-}
-
-struct Part<'a, 'o, 'r> {
+/// All rows of `x` against some of the weight rows; `out` holds one slice per row of `x`.
+struct Part<'a, 'o, 'r, W> {
     x: Mat<'a>,
-    w: Mat<'a>,
+    w: &'a W,
+    weights: Range<usize>,
     bias: Option<&'a [f32]>,
     out: &'o mut [&'r mut [f32]],
 }
 
-impl WithSimd for Part<'_, '_, '_> {
+impl<W: Weights> WithSimd for Part<'_, '_, '_, W> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) {
-        let (rows, outs) = (self.x.rows(), self.w.rows());
-        let mut first = 0;
-        while first < outs {
-            let n = if rows > 3 { 2 } else { 4 }.min(outs - first);
-            let mut row = 0;
-            while row < rows {
-                // Even groups: 8 rows are 4 + 4, not 6 + 2.
-                let left = rows - row;
-                let b = left.div_ceil(left.div_ceil(GROUP));
-                match (n, b) {
-                    (4, 1) => self.block::<S, 4, 1>(simd, row, first),
-                    (4, 2) => self.block::<S, 4, 2>(simd, row, first),
-                    (4, 3) => self.block::<S, 4, 3>(simd, row, first),
-                    (2, 4) => self.block::<S, 2, 4>(simd, row, first),
-                    (2, 5) => self.block::<S, 2, 5>(simd, row, first),
-                    (2, 6) => self.block::<S, 2, 6>(simd, row, first),
-                    (_, b) => {
-                        for i in first..first + n {
-                            for j in row..row + b {
-                                self.block::<S, 1, 1>(simd, j, i);
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Part { x, w, weights, bias, out } = self;
+        let (rows, width) = (x.rows(), x.cols());
+        let many_registers = size_of::<S::f32s>() == 64;
+        let block = if rows > 3 && !many_registers { 2 } else { BLOCK };
+        let step = W::COLUMNS.min(width);
+        let mut scratch =
+            if W::COLUMNS == usize::MAX { Vec::new() } else { vec![0.0; BLOCK * step] };
+        let mut sums = [[simd.splat_f32s(0.0); BLOCK]; MAX_ROWS];
+        for first in weights.clone().step_by(block) {
+            let n = block.min(weights.end - first);
+            sums[..rows].fill([simd.splat_f32s(0.0); BLOCK]);
+            let mut at = 0;
+            loop {
+                let len = step.min(width - at);
+                let w = w.read(first..first + n, at..at + len, &mut scratch);
+                let x = x.block(0, rows, at, len);
+                add(simd, x, w, &mut sums[..rows]);
+                at += len;
+                if at == width {
+                    for (j, (out, sums)) in out.iter_mut().zip(&sums).enumerate() {
+                        for (i, sum) in sums[..n].iter().enumerate() {
+                            let mut total = simd.reduce_sum_f32s(*sum);
+                            let rest = S::as_simd_f32s(w.row(i)).1.iter();
+                            for (w, x) in rest.zip(S::as_simd_f32s(x.row(j)).1) {
+                                total += w * x;
                             }
+                            let start = bias.map_or(0.0, |bias| bias[first + i]);
+                            out[first - weights.start + i] = total + start;
                         }
                     }
+                    break;
                 }
-                row += b;
             }
-            first += n;
         }
     }
 }
 
-impl Part<'_, '_, '_> {
-    /// `N` weight rows against `B` rows of `x`.
-    #[inline(always)]
-    fn block<S: Simd, const N: usize, const B: usize>(
-        &mut self,
-        simd: S,
-        row: usize,
-        first: usize,
-    ) {
-        let mut xs: [(&[S::f32s], &[f32]); B] = [(&[], &[]); B];
-        for (b, x) in xs.iter_mut().enumerate() {
-            *x = S::as_simd_f32s(self.x.row(row + b));
-        }
-        let mut ws: [(&[S::f32s], &[f32]); N] = [(&[], &[]); N];
-        for (n, w) in ws.iter_mut().enumerate() {
-            *w = S::as_simd_f32s(self.w.row(first + n));
-        }
-        let chunks = ws[0].0.len();
-        // Slices of one length: no bounds are left to check inside the loop.
-        let mut xc: [&[S::f32s]; B] = [&[]; B];
-        for (xc, x) in xc.iter_mut().zip(&xs) {
-            *xc = &x.0[..chunks];
-        }
-        let mut wc: [&[S::f32s]; N] = [&[]; N];
-        for (wc, w) in wc.iter_mut().zip(&ws) {
-            *wc = &w.0[..chunks];
-        }
-        let mut acc = [[simd.splat_f32s(0.0); B]; N];
-        for i in 0..chunks {
-            for b in 0..B {
-                let x = xc[b][i];
-                for n in 0..N {
-                    acc[n][b] = simd.mul_add_f32s(wc[n][i], x, acc[n][b]);
+/// Adds the products of whole vectors to the sums of every row of `x` with every row of `w`.
+#[inline(always)]
+fn add<S: Simd>(simd: S, x: Mat<'_>, w: Mat<'_>, sums: &mut [[S::f32s; BLOCK]]) {
+    let (rows, n) = (x.rows(), w.rows());
+    let mut row = 0;
+    while row < rows {
+        // Even groups: 8 rows are 4 + 4, not 6 + 2.
+        let left = rows - row;
+        let b = left.div_ceil(left.div_ceil(GROUP));
+        match (n, b) {
+            (4, 1) => add_block::<S, 4, 1>(simd, x, w, row, 0, sums),
+            (4, 2) => add_block::<S, 4, 2>(simd, x, w, row, 0, sums),
+            (4, 3) => add_block::<S, 4, 3>(simd, x, w, row, 0, sums),
+            (4, 4) => add_block::<S, 4, 4>(simd, x, w, row, 0, sums),
+            (4, 5) => add_block::<S, 4, 5>(simd, x, w, row, 0, sums),
+            (4, 6) => add_block::<S, 4, 6>(simd, x, w, row, 0, sums),
+            (2, 4) => add_block::<S, 2, 4>(simd, x, w, row, 0, sums),
+            (2, 5) => add_block::<S, 2, 5>(simd, x, w, row, 0, sums),
+            (2, 6) => add_block::<S, 2, 6>(simd, x, w, row, 0, sums),
+            (_, b) => {
+                for i in 0..n {
+                    for j in row..row + b {
+                        add_block::<S, 1, 1>(simd, x, w, j, i, sums);
+                    }
                 }
             }
         }
-        for n in 0..N {
-            let start = self.bias.map_or(0.0, |bias| bias[first + n]);
-            for b in 0..B {
-                let mut total = simd.reduce_sum_f32s(acc[n][b]);
-                for (w, x) in ws[n].1.iter().zip(xs[b].1) {
-                    total += w * x;
-                }
-                self.out[row + b][first + n] = total + start;
+        row += b;
+    }
+}
+
+/// `N` weight rows from `first` on against `B` rows of `x` from `row` on.
+#[inline(always)]
+fn add_block<S: Simd, const N: usize, const B: usize>(
+    simd: S,
+    x: Mat<'_>,
+    w: Mat<'_>,
+    row: usize,
+    first: usize,
+    sums: &mut [[S::f32s; BLOCK]],
+) {
+    let chunks = S::as_simd_f32s(w.row(first)).0.len();
+    // Slices of one length: no bounds are left to check inside the loop.
+    let mut xs: [&[S::f32s]; B] = [&[]; B];
+    for (b, xs) in xs.iter_mut().enumerate() {
+        *xs = &S::as_simd_f32s(x.row(row + b)).0[..chunks];
+    }
+    let mut ws: [&[S::f32s]; N] = [&[]; N];
+    for (n, ws) in ws.iter_mut().enumerate() {
+        *ws = &S::as_simd_f32s(w.row(first + n)).0[..chunks];
+    }
+    let mut acc = [[simd.splat_f32s(0.0); B]; N];
+    for (n, acc) in acc.iter_mut().enumerate() {
+        for (b, acc) in acc.iter_mut().enumerate() {
+            *acc = sums[row + b][first + n];
+        }
+    }
+    for i in 0..chunks {
+        for b in 0..B {
+            let x = xs[b][i];
+            for n in 0..N {
+                acc[n][b] = simd.mul_add_f32s(ws[n][i], x, acc[n][b]);
             }
+        }
+    }
+    for (n, acc) in acc.iter().enumerate() {
+        for (b, acc) in acc.iter().enumerate() {
+            sums[row + b][first + n] = *acc;
         }
     }
 }

@@ -52,6 +52,22 @@ pub(crate) fn wide<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<BASELINE_FMA, 4>()
 }
 
+/// Asks for the cache lines of `data` before they are read.
+#[inline]
+pub(crate) fn prefetch<T>(data: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let start = data.as_ptr().cast::<i8>();
+        for line in (0..size_of_val(data)).step_by(64) {
+            // SAFETY: `line` lies inside `data`; and a prefetch reads nothing and never faults.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.add(line)) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = data;
+}
+
 /// Defines a function whose body is a [`Kernel`]: it may use the constants `FMA` and `LANES`, and
 /// calling it picks the widest vectors this CPU has.
 macro_rules! kernel {

@@ -1,11 +1,14 @@
 //! The same bits whatever the threads do.
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 use rlaif_ops::{
-    Heads, Lora, Span, attention, layer_norm, linear, lora_linear, rms_norm, swiglu, token_stats,
+    FrozenFormat, FrozenMatrix, Heads, Lora, Span, attention, frozen_linear, frozen_lora_linear,
+    layer_norm, linear, lora_linear, rms_norm, swiglu, token_stats,
 };
 
 use crate::support::{host, matrix, noise, vector};
+
+const FORMATS: [FrozenFormat; 3] = [FrozenFormat::Bf16, FrozenFormat::Int8, FrozenFormat::Nf4];
 
 /// One pass through every fused operation and back, large enough to be split.
 fn pass() -> Vec<u32> {
@@ -29,6 +32,14 @@ fn pass() -> Vec<u32> {
     let h = swiglu(h, k);
     let targets: Vec<i64> = (0..300).map(|i| i * 7 % 3000).collect();
     let targets = Tensor::<1, Int>::from_data(targets.as_slice(), &h.device());
+    let noise = noise(9, 96 * 96);
+    let h = FORMATS.into_iter().fold(h, |h, format| {
+        let frozen =
+            FrozenMatrix::pack(&noise, [96, 96], format, &Device::flex()).expect("finite numbers");
+        let few = frozen_linear(h.clone().narrow(0, 0, 20), &frozen, None);
+        let h = frozen_lora_linear(h, &frozen, Some(bias.clone()), &lora);
+        Tensor::cat(vec![few, h.narrow(0, 20, 280)], 0)
+    });
     let stats = token_stats(h, head.clone(), targets, &[0, 5]);
     let gradients = (stats.logprobs.sum() + stats.entropy.sum()).backward();
     let mut out: Vec<f32> = Vec::new();

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::support::{F32_SUMS, assert_close, host};
 
-const FIXTURES: [&str; 2] = ["smolvlm-a", "smolvlm-b"];
+const FIXTURES: [&str; 4] = ["smolvlm-a", "smolvlm-b", "qwen2_5-vl-a", "qwen2_5-vl-b"];
 
 struct Fixture {
     folder: PathBuf,
@@ -93,7 +93,7 @@ impl Fixture {
     }
 }
 
-/// The videos of `make_smolvlm_fixtures.py`, whole.
+/// The videos of the scripts that made the fixtures, whole.
 fn synthetic(video: &Value) -> Clip {
     let number = |key: &str| usize::try_from(video[key].as_u64().expect(key)).expect(key);
     let (width, height, frames) = (number("width"), number("height"), number("frames"));

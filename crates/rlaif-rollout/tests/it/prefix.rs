@@ -153,12 +153,15 @@ fn through_pass(
     (values, pass.gradients(&tracked, &loss))
 }
 
+/// Which parameters are trained.
+type Trains<'a> = &'a dyn Fn(&str) -> bool;
+
 /// All weights, adapters alone, and a single block in the middle: with and without a gradient that
 /// has to reach the embeddings.
 #[test]
 fn checkpointed_gradients_are_those_of_the_whole_graph() {
     let prompts = prompts();
-    let cases: [(&Vlm, &dyn Fn(&str) -> bool, usize); 4] = [
+    let cases: [(&Vlm, Trains<'_>, usize); 4] = [
         (&model(1), &|name| !name.starts_with("vision_tower."), 4 + 3 + 3 * 13),
         (&adapted(), &|name| name.contains(".lora_"), 3 * 7 * 2),
         (&model(1), &|name| name.contains("layers.1."), 13),

@@ -51,7 +51,8 @@ fn supervised(trainable: &Trainable, gradient_checkpointing: bool) -> Trained {
         gradient_checkpointing,
         ..sft::config()
     };
-    let mut work = Sft::new(model(), config, tokenizer().forbidden_ids().to_vec());
+    let mut work =
+        Sft::new(model(), config, tokenizer().forbidden_ids().to_vec()).expect("full weights");
     let metrics = sft::run(&mut work, &sft::items(), None, None).expect("it trains");
     (work.policy, metrics[0]["grad_norm"])
 }

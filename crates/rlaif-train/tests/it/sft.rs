@@ -41,7 +41,7 @@ pub(crate) fn config() -> SftConfig {
 }
 
 fn sft(config: &SftConfig) -> Sft {
-    Sft::new(model(), config.clone(), tokenizer().forbidden_ids().to_vec())
+    Sft::new(model(), config.clone(), tokenizer().forbidden_ids().to_vec()).expect("full weights")
 }
 
 pub(crate) fn run(

@@ -5,6 +5,7 @@ mod images;
 mod limits;
 mod long;
 mod parity;
+mod qwen;
 mod smolvlm;
 mod support;
 mod video;

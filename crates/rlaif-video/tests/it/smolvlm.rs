@@ -18,7 +18,7 @@ fn parse(settings: &Value) -> Result<SmolVlmProcessor, String> {
 }
 
 /// Frame `t` of the videos of `make_smolvlm_fixtures.py`.
-fn synthetic(width: usize, height: usize, t: usize) -> Frame {
+pub(crate) fn synthetic(width: usize, height: usize, t: usize) -> Frame {
     let mut rgb = Vec::new();
     for y in 0..height {
         for x in 0..width {

@@ -53,7 +53,7 @@ pub(in crate::commands) fn sft(
 
     let vocabulary = rlaif_train::batch::vocabulary(&start.tokenizer, &start.model);
     let total = config.max_steps;
-    let mut sft = Sft::new(start.model.clone(), config, vocabulary.forbidden);
+    let mut sft = Sft::new(start.model.clone(), config, vocabulary.forbidden)?;
     if let Some(from) = resume {
         sft.resume(from)?;
     }

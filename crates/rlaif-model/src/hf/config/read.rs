@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::hf::config::{Architecture, ModelConfig, WeightFormat, llava, smolvlm, text};
+use crate::hf::config::{Architecture, ModelConfig, WeightFormat, llava, qwen, smolvlm, text};
 use crate::hf::fields::{FieldError, Fields};
 
 /// Widest residual stream or feed-forward layer believed.
@@ -24,8 +24,9 @@ pub(super) fn model(value: &Value) -> Result<ModelConfig, FieldError> {
     let config = match root.text("model_type")? {
         Some("llava") => llava_model(root)?,
         Some("smolvlm") => smolvlm_model(root)?,
+        Some("qwen2_5_vl") => qwen_model(root)?,
         found => {
-            let supported = "\"llava\", \"smolvlm\"";
+            let supported = "\"llava\", \"smolvlm\", \"qwen2_5_vl\"";
             return Err(root.unsupported("model_type", &json!(found), supported));
         }
     };
@@ -39,7 +40,7 @@ fn llava_model(root: Fields<'_>) -> Result<ModelConfig, FieldError> {
     let mut text = match root.object("text_config")? {
         Some(fields) => {
             fields.only("model_type", &json!("llama"), "\"llama\"")?;
-            text::read(fields)?
+            text::read(fields, &text::TextConfig::default())?
         }
         None => text::TextConfig::default(),
     };
@@ -64,7 +65,7 @@ fn smolvlm_model(root: Fields<'_>) -> Result<ModelConfig, FieldError> {
     let mut text = match root.object("text_config")? {
         Some(fields) => {
             fields.only("model_type", &json!("llama"), "\"llama\"")?;
-            text::read(fields)?
+            text::read(fields, &text::TextConfig::default())?
         }
         None => text::TextConfig { rms_norm_eps: 1e-5, ..text::TextConfig::default() },
     };
@@ -74,6 +75,25 @@ fn smolvlm_model(root: Fields<'_>) -> Result<ModelConfig, FieldError> {
         arch: Architecture::SmolVlm(smolvlm::read(root)?),
         text,
         image_token_id: root.token("image_token_id")?.unwrap_or(128_257),
+        num_frames: num_frames(root)?,
+        dtype: dtype(root)?,
+        document: serde_json::Map::new(),
+    })
+}
+
+fn qwen_model(root: Fields<'_>) -> Result<ModelConfig, FieldError> {
+    let default = qwen::default_text();
+    // The hub has the decoder's keys at the top, `transformers` 5 an object of their own.
+    let fields = root.object("text_config")?.unwrap_or(root);
+    let supported = "\"qwen2_5_vl_text\"";
+    fields.one_of("model_type", &["qwen2_5_vl", "qwen2_5_vl_text"], supported)?;
+    fields.only("use_sliding_window", &json!(false), "false")?;
+    let mut text = text::read(fields, &default)?;
+    text.tie_word_embeddings = root.flag("tie_word_embeddings", text.tie_word_embeddings)?;
+    Ok(ModelConfig {
+        arch: Architecture::Qwen2_5Vl(qwen::read(root)?),
+        text,
+        image_token_id: root.token("video_token_id")?.unwrap_or(151_656),
         num_frames: num_frames(root)?,
         dtype: dtype(root)?,
         document: serde_json::Map::new(),
@@ -105,6 +125,7 @@ pub(super) fn validate(config: &ModelConfig) -> Result<(), FieldError> {
     match &config.arch {
         Architecture::Llava(arch) => llava::validate(arch)?,
         Architecture::SmolVlm(arch) => smolvlm::validate(arch)?,
+        Architecture::Qwen2_5Vl(arch) => qwen::validate(arch, &config.text)?,
     }
     text::validate(&config.text)
 }

@@ -62,7 +62,7 @@ pub(super) fn write(
 ) {
     let old = baseline.and_then(|old| match &old.arch {
         Architecture::SmolVlm(old) => Some(old),
-        Architecture::Llava(_) => None,
+        Architecture::Llava(_) | Architecture::Qwen2_5Vl(_) => None,
     });
     if old.is_none() {
         document.insert("architectures".into(), json!(["SmolVLMForConditionalGeneration"]));

@@ -83,10 +83,10 @@ impl Default for TextConfig {
     }
 }
 
-/// Reads the decoder's keys, those of `text_config` or of a flat document.
-pub(super) fn read(fields: Fields<'_>) -> Result<TextConfig, FieldError> {
+/// Reads the decoder's keys, those of `text_config` or of a flat document, over `default`. Where that
+/// has rotary sections, the keys may, too.
+pub(super) fn read(fields: Fields<'_>, default: &TextConfig) -> Result<TextConfig, FieldError> {
     fields.only("hidden_act", &json!("silu"), "\"silu\"")?;
-    let default = TextConfig::default();
     let hidden_size = fields.size("hidden_size", default.hidden_size, MAX_WIDTH)?;
     let num_attention_heads =
         fields.size("num_attention_heads", default.num_attention_heads, MAX_COUNT)?;
@@ -98,6 +98,7 @@ pub(super) fn read(fields: Fields<'_>) -> Result<TextConfig, FieldError> {
             ),
         });
     }
+    let (rope_theta, mrope_section) = rope(fields, default)?;
     let head_dim = fields.size("head_dim", hidden_size / num_attention_heads, MAX_WIDTH)?;
     Ok(TextConfig {
         vocab_size: fields.size("vocab_size", default.vocab_size, MAX_VOCABULARY)?,
@@ -113,18 +114,29 @@ pub(super) fn read(fields: Fields<'_>) -> Result<TextConfig, FieldError> {
             MAX_COUNT,
         )?,
         num_attention_heads,
-        num_key_value_heads: fields.size("num_key_value_heads", num_attention_heads, MAX_COUNT)?,
+        // Llama has as many by default, Qwen2.5-VL a number of its own.
+        num_key_value_heads: fields.size(
+            "num_key_value_heads",
+            if default.mrope_section.is_some() {
+                default.num_key_value_heads
+            } else {
+                num_attention_heads
+            },
+            MAX_COUNT,
+        )?,
         head_dim,
         rms_norm_eps: fields.positive("rms_norm_eps", default.rms_norm_eps)?,
-        rope_theta: rope_theta(fields)?,
-        mrope_section: None,
+        rope_theta,
+        mrope_section,
         max_position_embeddings: fields.size(
             "max_position_embeddings",
             default.max_position_embeddings,
             MAX_POSITIONS,
         )?,
         tie_word_embeddings: fields.flag("tie_word_embeddings", false)?,
-        attention_bias: if fields.flag("attention_bias", false)? {
+        attention_bias: if default.attention_bias == AttentionBias::Qkv {
+            AttentionBias::Qkv
+        } else if fields.flag("attention_bias", false)? {
             AttentionBias::All
         } else {
             AttentionBias::None
@@ -138,27 +150,27 @@ pub(super) fn read(fields: Fields<'_>) -> Result<TextConfig, FieldError> {
         eos_token_ids: if fields.has("eos_token_id") {
             fields.tokens("eos_token_id")?.unwrap_or_default()
         } else {
-            default.eos_token_ids
+            default.eos_token_ids.clone()
         },
         pad_token_id: fields.token("pad_token_id")?,
     })
 }
 
-/// The rotary base. As in `transformers` 5, `rope_scaling` goes before `rope_parameters`, and a
-/// base within the object before the key `rope_theta`.
-fn rope_theta(fields: Fields<'_>) -> Result<f64, FieldError> {
-    let default = TextConfig::default().rope_theta;
+/// The rotary base, and the sections where the model has them. As in `transformers` 5, `rope_scaling`
+/// goes before `rope_parameters`, and a base within the object before the key `rope_theta`.
+fn rope(fields: Fields<'_>, default: &TextConfig) -> Result<(f64, Option<[usize; 3]>), FieldError> {
+    let multimodal = default.mrope_section.is_some();
     fields.only("partial_rotary_factor", &json!(1.0), "1.0")?;
     let key = if fields.get("rope_scaling").is_some() { "rope_scaling" } else { "rope_parameters" };
-    let outer = fields.positive("rope_theta", default)?;
-    let Some(value) = fields.get(key) else { return Ok(outer) };
+    let outer = fields.positive("rope_theta", default.rope_theta)?;
+    let Some(value) = fields.get(key) else { return Ok((outer, default.mrope_section)) };
     let Value::Object(rope) = value else {
         return Err(fields.wrong(key, value, "an object"));
     };
     for kind in ["rope_type", "type"] {
         match rope.get(kind) {
             None | Some(Value::Null) => {}
-            Some(Value::String(name)) if name == "default" => {}
+            Some(Value::String(name)) if name == "default" || multimodal && name == "mrope" => {}
             Some(other) => {
                 return Err(fields.unsupported(&format!("{key}.{kind}"), other, "\"default\""));
             }
@@ -167,6 +179,7 @@ fn rope_theta(fields: Fields<'_>) -> Result<f64, FieldError> {
     for (name, value) in rope {
         match name.as_str() {
             "rope_type" | "type" | "rope_theta" => {}
+            "mrope_section" if multimodal => {}
             "partial_rotary_factor" if value.as_f64() == Some(1.0) || value.is_null() => {}
             _ => {
                 let supported = "`rope_type` and `rope_theta` only";
@@ -174,12 +187,26 @@ fn rope_theta(fields: Fields<'_>) -> Result<f64, FieldError> {
             }
         }
     }
-    match rope.get("rope_theta") {
-        None | Some(Value::Null) => Ok(outer),
+    let theta = match rope.get("rope_theta") {
+        None | Some(Value::Null) => outer,
         Some(theta) => theta.as_f64().filter(|theta| *theta > 0.0).ok_or_else(|| {
             fields.wrong(&format!("{key}.rope_theta"), theta, "a number above zero")
-        }),
-    }
+        })?,
+    };
+    let section = match rope.get("mrope_section") {
+        Some(section) if multimodal => Some(sections(section).ok_or_else(|| {
+            fields.wrong(&format!("{key}.mrope_section"), section, "three whole numbers")
+        })?),
+        _ => default.mrope_section,
+    };
+    Ok((theta, section))
+}
+
+/// Frequencies that turn by time, row and column.
+fn sections(value: &Value) -> Option<[usize; 3]> {
+    let number = |value: &Value| value.as_u64().and_then(|n| usize::try_from(n).ok());
+    let list: Option<Vec<usize>> = value.as_array()?.iter().map(number).collect();
+    list?.try_into().ok()
 }
 
 /// Checks sizes and that keys agree with each other.
@@ -248,9 +275,10 @@ pub(super) fn write(new: &TextConfig, old: Option<&TextConfig>, text: &mut Map<S
         let theta = new.rope_theta;
         text.remove("rope_scaling");
         text.insert("rope_theta".into(), json!(theta));
-        text.insert(
-            "rope_parameters".into(),
-            json!({ "rope_type": "default", "rope_theta": theta }),
-        );
+        let mut rope = json!({ "rope_type": "default", "rope_theta": theta });
+        if let Some(section) = new.mrope_section {
+            rope["mrope_section"] = json!(section);
+        }
+        text.insert("rope_parameters".into(), rope);
     }
 }

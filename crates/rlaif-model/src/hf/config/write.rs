@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Architecture, ModelConfig, llava, read, smolvlm, text};
+use super::{Architecture, ModelConfig, llava, qwen, read, smolvlm, text};
 
 /// The document that `config` was read from with the fields changed since; a whole one where it
 /// was made in memory.
@@ -55,6 +55,7 @@ fn write_fields(
     match &new.arch {
         Architecture::Llava(arch) => llava::write(new, arch, baseline, document),
         Architecture::SmolVlm(arch) => smolvlm::write(new, arch, baseline, document),
+        Architecture::Qwen2_5Vl(arch) => qwen::write(new, arch, baseline, document),
     }
     // Old releases read `torch_dtype`, new ones `dtype`.
     put!(document, new, baseline, "dtype" | "torch_dtype", dtype, |v| json!(v.name()));
@@ -62,9 +63,15 @@ fn write_fields(
     if baseline.is_some() || new.num_frames.is_some() {
         put!(document, new, baseline, "num_frames", num_frames);
     }
+    let qwen = matches!(new.arch, Architecture::Qwen2_5Vl(_));
+    if qwen && baseline.is_some() && !document.contains_key("text_config") {
+        // The hub's layout: the decoder's keys stand at the top.
+        return text::write(&new.text, baseline.map(|b| &b.text), document);
+    }
     let mut map = take(document, "text_config");
     if baseline.is_none() {
-        map.insert("model_type".into(), json!("llama"));
+        let kind = if qwen { "qwen2_5_vl_text" } else { "llama" };
+        map.insert("model_type".into(), json!(kind));
         map.insert("hidden_act".into(), json!("silu"));
     }
     text::write(&new.text, baseline.map(|b| &b.text), &mut map);

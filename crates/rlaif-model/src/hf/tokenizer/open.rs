@@ -204,6 +204,9 @@ impl VisualToken {
                 placeholder: Some("<video>"),
                 template: Some(SMOLVLM_VIDEO),
             },
+            Some("qwen2_5_vl") => {
+                VisualToken { id: id(&["video_token_id"]), ..VisualToken::default() }
+            }
             _ => VisualToken {
                 id: id(&["image_token_index", "image_token_id"]),
                 ..VisualToken::default()

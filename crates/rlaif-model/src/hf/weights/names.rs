@@ -14,7 +14,8 @@
 //! `model.mm_projector.{0,2}`, `model.vision_tower.vision_tower.*`. All of these are read.
 
 use crate::hf::config::{
-    Architecture, AttentionBias, LlavaConfig, ModelConfig, SmolVlmConfig, TextConfig, VisionConfig,
+    Architecture, AttentionBias, LlavaConfig, ModelConfig, QwenVlConfig, SmolVlmConfig, TextConfig,
+    VisionConfig,
 };
 
 /// The canonical name of a tensor in any of the known layouts; an unknown name stays as it is.
@@ -22,6 +23,13 @@ use crate::hf::config::{
 pub fn canonical_name(name: &str) -> String {
     if let Some(rest) = name.strip_prefix("model.connector.modality_projection.") {
         return format!("multi_modal_projector.{rest}");
+    }
+    if let Some(rest) = name.strip_prefix("model.visual.").or_else(|| name.strip_prefix("visual."))
+    {
+        return match rest.strip_prefix("merger.") {
+            Some(rest) => format!("multi_modal_projector.{rest}"),
+            None => format!("vision_tower.{rest}"),
+        };
     }
     let tower = [
         "model.vision_model.",
@@ -66,20 +74,33 @@ pub fn canonical_name(name: &str) -> String {
 pub fn stored_name(arch: &Architecture, canonical: &str) -> String {
     match arch {
         Architecture::Llava(_) => canonical.to_owned(),
-        Architecture::SmolVlm(_) => {
-            for (ours, theirs) in [
+        Architecture::SmolVlm(_) => renamed(
+            canonical,
+            [
                 ("vision_tower.vision_model.", "model.vision_model."),
                 ("multi_modal_projector.", "model.connector.modality_projection."),
                 ("language_model.model.", "model.text_model."),
                 ("language_model.lm_head.", "lm_head."),
-            ] {
-                if let Some(rest) = canonical.strip_prefix(ours) {
-                    return format!("{theirs}{rest}");
-                }
-            }
-            canonical.to_owned()
-        }
+            ],
+        ),
+        Architecture::Qwen2_5Vl(_) => renamed(
+            canonical,
+            [
+                ("vision_tower.", "visual."),
+                ("multi_modal_projector.", "visual.merger."),
+                ("language_model.model.", "model."),
+                ("language_model.lm_head.", "lm_head."),
+            ],
+        ),
     }
+}
+
+/// The name with its beginning replaced, by the first pair that fits.
+fn renamed(name: &str, pairs: [(&str, &str); 4]) -> String {
+    let new = pairs
+        .iter()
+        .find_map(|(ours, theirs)| name.strip_prefix(ours).map(|rest| format!("{theirs}{rest}")));
+    new.unwrap_or_else(|| name.to_owned())
 }
 
 /// What `transformers` calls the module that holds the decoder's layers: the beginning of the names
@@ -87,7 +108,7 @@ pub fn stored_name(arch: &Architecture, canonical: &str) -> String {
 #[must_use]
 pub fn decoder_module(arch: &Architecture) -> &'static str {
     match arch {
-        Architecture::Llava(_) => "model.language_model",
+        Architecture::Llava(_) | Architecture::Qwen2_5Vl(_) => "model.language_model",
         Architecture::SmolVlm(_) => "model.text_model",
     }
 }
@@ -108,6 +129,7 @@ pub fn expected_tensors(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
     match &config.arch {
         Architecture::Llava(arch) => llava(arch, config.text.hidden_size, &mut tensors),
         Architecture::SmolVlm(arch) => smolvlm(arch, config.text.hidden_size, &mut tensors),
+        Architecture::Qwen2_5Vl(arch) => qwen(arch, config.text.hidden_size, &mut tensors),
     }
     decoder(&config.text, &mut tensors);
     tensors.0
@@ -142,6 +164,27 @@ fn smolvlm(config: &SmolVlmConfig, width: usize, tensors: &mut Tensors) {
     encoder(vision, tensors);
     let square = config.scale_factor * config.scale_factor;
     tensors.linear("multi_modal_projector.proj", width, hidden * square, false);
+}
+
+/// Qwen2.5-VL's tower and merger.
+fn qwen(config: &QwenVlConfig, width: usize, tensors: &mut Tensors) {
+    let (hidden, patch) = (config.hidden_size, config.patch_size);
+    let shape = [hidden, 3, config.temporal_patch_size, patch, patch];
+    tensors.add("vision_tower.patch_embed.proj.weight".to_owned(), &shape);
+    for block in 0..config.depth {
+        let prefix = format!("vision_tower.blocks.{block}");
+        tensors.add(format!("{prefix}.norm1.weight"), &[hidden]);
+        tensors.add(format!("{prefix}.norm2.weight"), &[hidden]);
+        tensors.linear(&format!("{prefix}.attn.qkv"), 3 * hidden, hidden, true);
+        tensors.linear(&format!("{prefix}.attn.proj"), hidden, hidden, true);
+        tensors.linear(&format!("{prefix}.mlp.gate_proj"), config.intermediate_size, hidden, true);
+        tensors.linear(&format!("{prefix}.mlp.up_proj"), config.intermediate_size, hidden, true);
+        tensors.linear(&format!("{prefix}.mlp.down_proj"), hidden, config.intermediate_size, true);
+    }
+    let merged = hidden * config.spatial_merge_size.pow(2);
+    tensors.add("multi_modal_projector.ln_q.weight".to_owned(), &[hidden]);
+    tensors.linear("multi_modal_projector.mlp.0", merged, merged, true);
+    tensors.linear("multi_modal_projector.mlp.2", width, merged, true);
 }
 
 /// The tower's blocks and the norm after them.

@@ -1,0 +1,274 @@
+//! Qwen2.5-VL's video processor: frames resized to whole patches within a budget of pixels.
+//!
+//! Sides are rounded to multiples of `patch_size * merge_size`, then scaled so that the area lies
+//! within `min_pixels ..= max_pixels`. The resize is torchvision's on bytes, see
+//! [`resample`](crate::resample). Source: `transformers` 5.24, `video_processing_qwen2_vl.py`. Where
+//! the hub's folder has image settings alone, they hold for video frames too, as there.
+
+use std::path::{Path, PathBuf};
+
+use rlaif_data::{Frame, Pixels, VideoMetadata};
+use serde_json::{Map, Value};
+
+use crate::{
+    Filter, PreprocessError, Sampling,
+    digest::digest_parts,
+    preprocess::{CLIP_MEAN, CLIP_STD, check_frame, lay_out, torch_tables, within_limit},
+    preprocessor_config::{CONFIG_FILE, Fields, PROCESSOR_FILE, read},
+    processor::VIDEO_CONFIG_FILE,
+    resample::resize_as_torch,
+    sampling::count,
+};
+
+/// Largest aspect ratio taken, as in `transformers`.
+const LARGEST_RATIO: f64 = 200.0;
+/// Largest patch, merge or number of pixels believed.
+const LARGEST: u64 = 1 << 40;
+
+/// The steps between a decoded frame and Qwen2.5-VL's tower, and the rule that picks frames.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QwenVlProcessor {
+    /// Whether to resize at all.
+    pub do_resize: bool,
+    /// Fewest pixels of a frame.
+    pub min_pixels: u64,
+    /// Most pixels of a frame.
+    pub max_pixels: u64,
+    /// Most tokens of a clip, for the bound that `cap_pixels_per_frame` puts on its frames;
+    /// `None` where there is no such bound.
+    pub max_video_tokens: Option<u64>,
+    /// Pixels of a patch's side.
+    pub patch_size: u32,
+    /// Frames that a patch spans.
+    pub temporal_patch_size: usize,
+    /// Patches of a visual token's side.
+    pub merge_size: u32,
+    /// The filter of the resize.
+    pub resample: Filter,
+    /// Factor of the bytes, commonly 1/255; none leaves them as they are.
+    pub rescale: Option<f64>,
+    /// Mean and standard deviation of red, green and blue after rescaling; none: not normalised.
+    pub normalize: Option<[[f64; 3]; 2]>,
+    /// The checkpoint's rule for taking frames; 2 a second where it has none.
+    pub sampling: Sampling,
+    /// The files as they were read, by name, to be written back.
+    files: Vec<(PathBuf, Map<String, Value>)>,
+}
+
+impl QwenVlProcessor {
+    /// Reads the settings from a checkpoint folder: the `video_processor` of
+    /// `processor_config.json`, else `video_preprocessor_config.json`, else
+    /// `preprocessor_config.json`.
+    ///
+    /// # Errors
+    ///
+    /// [`PreprocessError`] names the folder or file and the field.
+    pub fn from_folder(folder: &Path) -> Result<Self, PreprocessError> {
+        let mut files = Vec::new();
+        for name in [PROCESSOR_FILE, VIDEO_CONFIG_FILE, CONFIG_FILE] {
+            let path = folder.join(name);
+            if path.exists() {
+                files.push((PathBuf::from(name), read(&path)?));
+            }
+        }
+        let nested = files.iter().find_map(|(name, map)| match map.get("video_processor") {
+            Some(Value::Object(inner)) if name.as_os_str() == PROCESSOR_FILE => Some((name, inner)),
+            _ => None,
+        });
+        let flat = || files.iter().map(|(name, map)| (name, map));
+        let found = nested.or_else(|| flat().find(|(name, _)| name.as_os_str() != PROCESSOR_FILE));
+        let Some((name, map)) = found else {
+            return Err(PreprocessError::NoConfig { path: folder.to_owned() });
+        };
+        let mut processor = QwenVlProcessor::from_map(map, &folder.join(name))?;
+        processor.files = files;
+        Ok(processor)
+    }
+
+    /// Reads the settings from a JSON object; `origin` is the file that errors name.
+    ///
+    /// # Errors
+    ///
+    /// [`PreprocessError::Field`] names the field, what would do and what stands there.
+    pub fn from_map(map: &Map<String, Value>, origin: &Path) -> Result<Self, PreprocessError> {
+        let fields = Fields { map, path: origin };
+        let resample = fields.filter(Filter::Bicubic)?;
+        if matches!(resample, Filter::Box | Filter::Hamming | Filter::Nearest) {
+            let got = fields.get("resample").unwrap_or(&Value::Null);
+            return Err(fields.error("resample", "1 (Lanczos), 2 (bilinear) or 3 (bicubic)", got));
+        }
+        let std = fields.channels("image_std", CLIP_STD)?;
+        let do_normalize = fields.flag("do_normalize", true)?;
+        if do_normalize && std.contains(&0.0) {
+            let got = fields.get("image_std").unwrap_or(&Value::Null);
+            return Err(fields.error("image_std", "without a 0", got));
+        }
+        let size = match fields.get("size") {
+            None => None,
+            Some(Value::Object(size)) => Some(size),
+            Some(other) => return Err(fields.error("size", "an object", other)),
+        };
+        let edge = |own: &'static str, edge: &str, default: u64| match (
+            fields.get(own),
+            size.and_then(|size| size.get(edge)),
+        ) {
+            (Some(value), _) | (None, Some(value)) => whole(&fields, own, value),
+            (None, None) => Ok(default),
+        };
+        let (min_pixels, max_pixels) = (
+            edge("min_pixels", "shortest_edge", 128 * 28 * 28)?,
+            edge("max_pixels", "longest_edge", 28 * 28 * 768)?,
+        );
+        if min_pixels > max_pixels {
+            let got = Value::from(min_pixels);
+            return Err(fields.error("min_pixels", "at most `max_pixels`", &got));
+        }
+        let sides = |field: &'static str, default: u64| match fields.get(field) {
+            None => Ok(default),
+            Some(value) => whole(&fields, field, value),
+        };
+        let small = |value: u64| u32::try_from(value.min(1 << 14)).unwrap_or(u32::MAX);
+        let temporal = sides("temporal_patch_size", 2)?;
+        let capped = fields.flag("cap_pixels_per_frame", false)?;
+        let budget = sides("max_video_tokens", 128_000)?;
+        Ok(QwenVlProcessor {
+            do_resize: fields.flag("do_resize", true)?,
+            min_pixels,
+            max_pixels,
+            max_video_tokens: capped.then_some(budget),
+            patch_size: small(sides("patch_size", 14)?),
+            temporal_patch_size: small(temporal) as usize,
+            merge_size: small(sides("merge_size", 2)?),
+            resample,
+            rescale: fields
+                .flag("do_rescale", true)?
+                .then_some(fields.number("rescale_factor", 1.0 / 255.0)?),
+            normalize: do_normalize.then_some([fields.channels("image_mean", CLIP_MEAN)?, std]),
+            sampling: sampling(&fields, small(temporal) as usize)?,
+            files: Vec::new(),
+        })
+    }
+
+    /// The JSON files that the settings were read from, by their names in the folder, unchanged.
+    pub fn files(&self) -> impl Iterator<Item = (&Path, &Map<String, Value>)> {
+        self.files.iter().map(|(name, map)| (name.as_path(), map))
+    }
+
+    /// The resize of one frame; where the number of frames bounds its size, it waits for
+    /// all of them.
+    ///
+    /// # Errors
+    ///
+    /// [`PreprocessError::BadFrame`] (as frame 0), [`PreprocessError::TooLarge`] or
+    /// [`PreprocessError::Sliver`].
+    pub fn frame(&self, frame: &Frame) -> Result<Frame, PreprocessError> {
+        check_frame(frame)?;
+        if !self.do_resize || self.max_video_tokens.is_some() {
+            return Ok(frame.clone());
+        }
+        self.resized(frame, self.max_pixels)
+    }
+
+    fn resized(&self, frame: &Frame, max_pixels: u64) -> Result<Frame, PreprocessError> {
+        let factor = self.patch_size * self.merge_size;
+        let (height, width) =
+            smart_resize(frame.height, frame.width, factor, self.min_pixels, max_pixels)?;
+        let (width, height) = within_limit(width, height)?;
+        within_limit(width.into(), frame.height.into())?;
+        Ok(resize_as_torch(frame, width, height, self.resample))
+    }
+
+    /// Digest of the steps and of a clip's digest.
+    #[must_use]
+    pub fn pixels_digest(&self, clip_digest: &str) -> String {
+        let sizes = (self.min_pixels, self.max_pixels, self.max_video_tokens);
+        let patches = (self.patch_size, self.merge_size, self.temporal_patch_size);
+        let resize = if self.do_resize { Some((sizes, self.resample)) } else { None };
+        let steps = format!("{resize:?} {patches:?} {:?} {:?}", self.rescale, self.normalize);
+        digest_parts(&["rlaif-video/qwen/1", clip_digest, &steps])
+    }
+
+    /// Rescales, normalises and lays out frames that went through [`frame`](Self::frame).
+    pub(crate) fn normalize(
+        &self,
+        frames: &[Frame],
+        clip_digest: &str,
+        video: VideoMetadata,
+    ) -> Result<Pixels, PreprocessError> {
+        let tables = torch_tables(self.rescale, self.normalize);
+        let digest = self.pixels_digest(clip_digest);
+        let Some(tokens) = self.max_video_tokens.filter(|_| self.do_resize) else {
+            return lay_out(frames, &tables, digest, video);
+        };
+        // Each frame may take an even share of the tokens' pixels, within the checkpoint's bounds.
+        let factor = u64::from(self.patch_size * self.merge_size);
+        let total = count(tokens as f64 * (factor * factor) as f64 * 0.9) as u64;
+        let share = total * self.temporal_patch_size as u64 / frames.len().max(1) as u64;
+        let floor = count(self.min_pixels as f64 * 1.05) as u64;
+        let most = self.max_pixels.min(share).max(floor);
+        let resized: Vec<Frame> =
+            frames.iter().map(|frame| self.resized(frame, most)).collect::<Result<_, _>>()?;
+        lay_out(&resized, &tables, digest, video)
+    }
+}
+
+fn whole(fields: &Fields<'_>, field: &'static str, value: &Value) -> Result<u64, PreprocessError> {
+    value
+        .as_u64()
+        .filter(|number| (1..=LARGEST).contains(number))
+        .ok_or_else(|| fields.error(field, "a whole number above 0", value))
+}
+
+/// The rule for taking frames.
+fn sampling(fields: &Fields<'_>, temporal_patch: usize) -> Result<Sampling, PreprocessError> {
+    let frames = |field: &'static str, default: usize| match fields.get(field) {
+        None => Ok(default),
+        Some(value) => {
+            whole(fields, field, value).map(|n| usize::try_from(n).unwrap_or(usize::MAX))
+        }
+    };
+    let rule = Sampling::QwenVl {
+        fps: fields.number("fps", 2.0)?,
+        max_frames: frames("max_frames", 768)?,
+        min_frames: frames("min_frames", 4)?,
+        temporal_patch,
+    };
+    match rule.validate() {
+        Ok(()) => Ok(rule),
+        Err(error) => {
+            let got = fields.get("max_frames").unwrap_or(&Value::Null);
+            Err(fields.error("fps", &format!("a rule for frames: {error}"), got))
+        }
+    }
+}
+
+/// Height and width that a frame is resized to: multiples of `factor`, the area within
+/// `min_pixels ..= max_pixels` where multiples allow it, the shape kept as far as they do.
+///
+/// # Errors
+///
+/// [`PreprocessError::Sliver`] for a frame more than 200 times as long as wide.
+pub fn smart_resize(
+    height: u32,
+    width: u32,
+    factor: u32,
+    min_pixels: u64,
+    max_pixels: u64,
+) -> Result<(u64, u64), PreprocessError> {
+    let (h, w, f) = (f64::from(height), f64::from(width), f64::from(factor));
+    if h.max(w) / h.min(w) > LARGEST_RATIO {
+        return Err(PreprocessError::Sliver { width, height });
+    }
+    let near = |side: f64| (side / f).round_ties_even() * f;
+    let (mut rows, mut columns) = (near(h), near(w));
+    if rows * columns > max_pixels as f64 {
+        let beta = (h * w / max_pixels as f64).sqrt();
+        let below = |side: f64| ((side / beta / f).floor() * f).max(f);
+        (rows, columns) = (below(h), below(w));
+    } else if rows * columns < min_pixels as f64 {
+        let beta = (min_pixels as f64 / (h * w)).sqrt();
+        let above = |side: f64| (side * beta / f).ceil() * f;
+        (rows, columns) = (above(h), above(w));
+    }
+    Ok((count(rows) as u64, count(columns) as u64))
+}

@@ -1,0 +1,125 @@
+//! Qwen2.5-VL's frames equal to `transformers`', by golden files that
+//! `tools/make_qwen_fixtures.py` made.
+
+use std::path::{Path, PathBuf};
+
+use rlaif_data::{Clip, Frame};
+use rlaif_video::qwen::smart_resize;
+use rlaif_video::{FrameProcessor, PreprocessError, QwenVlProcessor, Sampling};
+use serde_json::{Value, json};
+
+use crate::smolvlm::synthetic;
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+fn document() -> Value {
+    serde_json::from_slice(&std::fs::read(fixtures().join("qwen.json")).expect("golden values"))
+        .expect("JSON")
+}
+
+fn parse(settings: &Value) -> Result<QwenVlProcessor, String> {
+    let map = settings.as_object().expect("an object");
+    QwenVlProcessor::from_map(map, Path::new("preprocessor_config.json"))
+        .map_err(|error| error.to_string())
+}
+
+/// Not one value differs: the tolerance is 0 levels of 8 bits (on a processor with AVX2, which made
+/// the golden files).
+#[test]
+fn frames_equal_transformers_to_the_bit() {
+    let document = document();
+    let cases = document["cases"].as_array().unwrap();
+    assert!(cases.len() >= 7);
+    for case in cases {
+        let name = case["name"].as_str().unwrap();
+        let number = |key: &str| usize::try_from(case["video"][key].as_u64().unwrap()).unwrap();
+        let steps = parse(&case["settings"]).unwrap();
+        let fps = case["video"]["fps"].as_f64().unwrap();
+        let video = steps.sampling.of_video(number("frames"), fps).unwrap();
+        assert_eq!(json!(video.indices), case["indices"], "{name}");
+        let frames = video.indices.iter().map(|t| synthetic(number("width"), number("height"), *t));
+        let clip = Clip {
+            frames: frames.collect(),
+            timestamps: video.timestamps(),
+            digest: "clip".to_owned(),
+            video: video.clone(),
+        };
+        let processor = FrameProcessor::QwenVl(steps);
+        let pixels = processor.apply(&clip).unwrap();
+        assert_eq!(json!([pixels.frames, 3, pixels.height, pixels.width]), case["shape"], "{name}");
+        assert_eq!(pixels.digest, processor.pixels_digest("clip"));
+        let bytes = std::fs::read(fixtures().join(format!("qwen_{name}.f32"))).unwrap();
+        let golden: Vec<f32> =
+            bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        assert_eq!(golden.len(), pixels.values.len(), "{name}");
+        let worst =
+            golden.iter().zip(&pixels.values).map(|(a, b)| (a - b).abs()).fold(0.0_f32, f32::max);
+        assert!(worst == 0.0, "{name} differs by up to {worst}");
+    }
+}
+
+#[test]
+fn frames_are_taken_as_transformers_takes_them() {
+    let document = document();
+    let sampled = document["sampled"].as_array().unwrap();
+    assert!(sampled.len() > 50);
+    for case in sampled {
+        let number = |at: usize| usize::try_from(case[at].as_u64().unwrap()).unwrap();
+        let rule = Sampling::QwenVl {
+            fps: case[0].as_f64().unwrap(),
+            min_frames: number(1),
+            max_frames: number(2),
+            temporal_patch: 2,
+        };
+        let indices = rule.indices(number(3), case[4].as_f64().unwrap()).unwrap();
+        assert_eq!(json!(indices), case[5], "{rule:?} of {} at {}", case[3], case[4]);
+    }
+    // A single frame, where transformers divides by zero.
+    let rule: Sampling = serde_json::from_value(json!({ "type": "qwen_vl" })).unwrap();
+    assert_eq!(rule.indices(1, 25.0).unwrap(), [0]);
+    assert!(rule.indices(0, 25.0).unwrap().is_empty());
+}
+
+#[test]
+fn the_checkpoints_own_processor_is_found_and_saved_as_it_was() {
+    let folder = fixtures().join("../../../rlaif-model/tests/fixtures");
+    for name in ["qwen2_5-vl-a", "qwen2_5-vl-b"] {
+        let processor = FrameProcessor::from_folder(&folder.join(name)).unwrap();
+        let FrameProcessor::QwenVl(own) = &processor else { panic!("{processor:?}") };
+        assert_eq!(processor.sampling(), Some(own.sampling));
+        let out = tempfile::tempdir().unwrap();
+        processor.save(out.path()).unwrap();
+        assert_eq!(FrameProcessor::from_folder(out.path()).unwrap(), processor);
+        for (file, _) in own.files() {
+            let json = |folder: &Path| -> Value {
+                serde_json::from_slice(&std::fs::read(folder.join(file)).unwrap()).unwrap()
+            };
+            assert_eq!(json(out.path()), json(&folder.join(name)), "{name} {}", file.display());
+        }
+    }
+}
+
+#[test]
+fn bad_values_and_odd_frames_are_named() {
+    for (field, value) in [
+        ("resample", json!(0)),
+        ("size", json!(7)),
+        ("min_pixels", json!(0)),
+        ("min_pixels", json!(1_000_000_000)),
+        ("patch_size", json!(-14)),
+        ("temporal_patch_size", json!(1.5)),
+        ("image_std", json!([0.5, 0.0, 0.5])),
+        ("fps", json!("fast")),
+        ("max_frames", json!(100_000)),
+    ] {
+        let message = parse(&json!({ field: value })).unwrap_err();
+        assert!(message.contains("preprocessor_config.json"), "{message}");
+    }
+    assert!(parse(&json!({})).is_ok());
+    assert!(matches!(smart_resize(1, 201, 28, 1, 9), Err(PreprocessError::Sliver { .. })));
+    assert_eq!(smart_resize(1080, 1920, 28, 3136, 12_845_056).unwrap(), (1092, 1932));
+    let wrong = Frame { width: 2, height: 2, rgb: vec![0; 11] };
+    assert!(parse(&json!({})).unwrap().frame(&wrong).is_err());
+}
