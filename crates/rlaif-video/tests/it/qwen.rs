@@ -82,6 +82,20 @@ fn frames_are_taken_as_transformers_takes_them() {
     assert!(rule.indices(0, 25.0).unwrap().is_empty());
 }
 
+/// `torch.arange(0, 17, 17 / 14).int()` is 0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 12, 13, 14, 15, 17 (PyTorch
+/// 2.15): fifteen numbers, the last of which is no frame.
+#[test]
+fn frames_stay_whole_patches_where_arange_runs_over() {
+    let rule: Sampling = serde_json::from_value(json!({ "type": "qwen_vl" })).unwrap();
+    let expected = [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 12, 13, 14, 15];
+    assert_eq!(rule.indices(17, 17.0 / 7.2).unwrap(), expected);
+    for n in 4..700 {
+        let indices = rule.indices(n, 7.3).unwrap();
+        assert!(indices.len().is_multiple_of(2), "{} of {n}", indices.len());
+        assert!(indices.windows(2).all(|pair| pair[0] < pair[1]), "{n}: {indices:?}");
+    }
+}
+
 #[test]
 fn the_checkpoints_own_processor_is_found_and_saved_as_it_was() {
     let folder = fixtures().join("../../../rlaif-model/tests/fixtures");
