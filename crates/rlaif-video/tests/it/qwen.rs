@@ -3,9 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use rlaif_data::{Clip, Frame};
+use rlaif_data::{Clip, Frame, VideoRef};
 use rlaif_video::qwen::smart_resize;
-use rlaif_video::{FrameProcessor, PreprocessError, QwenVlProcessor, Sampling};
+use rlaif_video::{
+    FrameProcessor, FrameSize, LoadOptions, Loader, PreprocessError, QwenVlProcessor, Sampling,
+};
 use serde_json::{Value, json};
 
 use crate::smolvlm::synthetic;
@@ -125,15 +127,44 @@ fn bad_values_and_odd_frames_are_named() {
         ("patch_size", json!(-14)),
         ("temporal_patch_size", json!(1.5)),
         ("image_std", json!([0.5, 0.0, 0.5])),
+        ("patch_size", json!(100_000)),
+        ("merge_size", json!(1_u64 << 33)),
+        ("size", json!({ "shortest_edge": 0, "longest_edge": 9 })),
+        ("num_frames", json!(0)),
+        ("num_frames", json!(1)),
+        ("num_frames", json!(100_000)),
         ("fps", json!("fast")),
         ("max_frames", json!(100_000)),
     ] {
         let message = parse(&json!({ field: value })).unwrap_err();
         assert!(message.contains("preprocessor_config.json"), "{message}");
+        assert!(message.contains(&format!("`{field}`")), "{message}");
     }
+    assert!(parse(&json!({ "fps": 2, "num_frames": 8 })).unwrap_err().contains("`num_frames`"));
     assert!(parse(&json!({})).is_ok());
     assert!(matches!(smart_resize(1, 201, 28, 1, 9), Err(PreprocessError::Sliver { .. })));
     assert_eq!(smart_resize(1080, 1920, 28, 3136, 12_845_056).unwrap(), (1092, 1932));
     let wrong = Frame { width: 2, height: 2, rgb: vec![0; 11] };
-    assert!(parse(&json!({})).unwrap().frame(&wrong).is_err());
+    assert!(parse(&json!({})).unwrap().frame(&wrong, 4).is_err());
+}
+
+/// The bound on a clip's pixels is known before its frames are decoded: none is kept in its own size.
+#[test]
+fn capped_frames_are_resized_one_by_one() {
+    let settings = json!({
+        "size": { "shortest_edge": 64, "longest_edge": 4096 },
+        "patch_size": 4, "cap_pixels_per_frame": true, "max_video_tokens": 40, "num_frames": 8,
+    });
+    let processor = FrameProcessor::QwenVl(parse(&settings).unwrap());
+    let rule = processor.sampling().unwrap();
+    let images = VideoRef::Frames(vec![fixtures().join("image.png"); 9]);
+    let clip = Loader::default().load(&images, &rule, FrameSize::Native).unwrap();
+    let whole = processor.apply(&clip).unwrap();
+    let native = clip.frames.iter().map(|frame| frame.rgb.len()).sum::<usize>() as u64;
+    // 40 * 64 * 0.9 pixels for 8 frames, two of them to a patch.
+    assert!(whole.frames == 8 && (64..=576).contains(&(whole.height * whole.width)));
+    let options = LoadOptions { max_clip_bytes: native / 2, ..LoadOptions::default() };
+    let loader = Loader::new(options);
+    assert!(loader.load(&images, &rule, FrameSize::Native).is_err());
+    assert_eq!(loader.load_pixels(&images, &rule, &processor).unwrap().values, whole.values);
 }
