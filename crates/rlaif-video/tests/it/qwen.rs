@@ -78,6 +78,11 @@ fn frames_are_taken_as_transformers_takes_them() {
         let indices = rule.indices(number(3), case[4].as_f64().unwrap()).unwrap();
         assert_eq!(json!(indices), case[5], "{rule:?} of {} at {}", case[3], case[4]);
     }
+    for case in document["counted"].as_array().unwrap() {
+        let steps = parse(&json!({ "num_frames": case[0] })).unwrap();
+        let n = usize::try_from(case[1].as_u64().unwrap()).unwrap();
+        assert_eq!(json!(steps.sampling.indices(n, 25.0).unwrap()), case[2], "{case}");
+    }
     // A single frame, where transformers divides by zero.
     let rule: Sampling = serde_json::from_value(json!({ "type": "qwen_vl" })).unwrap();
     assert_eq!(rule.indices(1, 25.0).unwrap(), [0]);
