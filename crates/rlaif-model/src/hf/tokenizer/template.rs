@@ -50,6 +50,10 @@ const VICUNA_V1: &str = r#"{%- if messages[0]['role'] == 'system' -%}
 {%- endif -%}
 "#;
 
+/// Most instructions that rendering takes before it is stopped; a conversation of a hundred turns
+/// needs some ten thousand.
+const FUEL: u64 = 500_000;
+
 /// A chat template chosen by the caller rather than by the checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Template {
@@ -100,6 +104,7 @@ impl ChatTemplate {
         let mut environment = Environment::new();
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);
+        environment.set_fuel(Some(FUEL));
         environment
             .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_function("raise_exception", raise_exception);
