@@ -72,16 +72,16 @@ impl FrameProcessor {
         }
     }
 
-    /// Runs the steps on one frame's 8-bit pixels.
+    /// Runs the steps on one frame's 8-bit pixels; `of` is how many frames the clip has.
     ///
     /// # Errors
     ///
     /// [`PreprocessError::BadFrame`] (as frame 0) or [`PreprocessError::TooLarge`].
-    pub fn frame(&self, frame: &Frame) -> Result<Frame, PreprocessError> {
+    pub fn frame(&self, frame: &Frame, of: usize) -> Result<Frame, PreprocessError> {
         match self {
             FrameProcessor::Clip(steps) => steps.frame(frame),
             FrameProcessor::SmolVlm(steps) => steps.frame(frame),
-            FrameProcessor::QwenVl(steps) => steps.frame(frame),
+            FrameProcessor::QwenVl(steps) => steps.frame(frame, of),
         }
     }
 
@@ -108,7 +108,9 @@ impl FrameProcessor {
     pub fn apply(&self, clip: &Clip) -> Result<Pixels, PreprocessError> {
         let mut frames = Vec::with_capacity(clip.frames.len());
         for (index, frame) in clip.frames.iter().enumerate() {
-            frames.push(self.frame(frame).map_err(|error| at_frame(error, index))?);
+            frames.push(
+                self.frame(frame, clip.frames.len()).map_err(|error| at_frame(error, index))?,
+            );
         }
         self.normalize(&frames, &clip.digest, clip.video.clone())
     }

@@ -92,7 +92,8 @@ fn qwen_model(root: Fields<'_>) -> Result<ModelConfig, FieldError> {
     fields.one_of("model_type", &["qwen2_5_vl", "qwen2_5_vl_text"], supported)?;
     fields.only("use_sliding_window", &json!(false), "false")?;
     let mut text = text::read(fields, &default)?;
-    text.tie_word_embeddings = root.flag("tie_word_embeddings", text.tie_word_embeddings)?;
+    // The head is tied where either place says so.
+    text.tie_word_embeddings |= root.flag("tie_word_embeddings", false)?;
     Ok(ModelConfig {
         arch: Architecture::Qwen2_5Vl(qwen::read(root)?),
         text,
