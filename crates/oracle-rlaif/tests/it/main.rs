@@ -3,6 +3,8 @@
 mod baselines;
 mod checkpoints;
 mod commands;
+#[cfg(any(feature = "cuda", feature = "vulkan", feature = "metal"))]
+mod device;
 mod files;
 mod original;
 mod packed;
