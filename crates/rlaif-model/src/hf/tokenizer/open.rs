@@ -12,7 +12,7 @@ use crate::hf::files::{read_bytes, read_json, read_text};
 use crate::hf::generation::GenerationConfig;
 use crate::hf::tokenizer::library::parse;
 use crate::hf::tokenizer::sentencepiece::{MAX_MODEL, convert};
-use crate::hf::tokenizer::template::{ChatTemplate, Template};
+use crate::hf::tokenizer::template::{ChatTemplate, SMOLVLM_VIDEO, Template};
 use crate::hf::tokenizer::{AnswerFrame, ChatTokenizer, TokenizerError, VideoText, encode_error};
 
 impl ChatTokenizer {
@@ -31,7 +31,7 @@ impl ChatTokenizer {
             None if is_original(dir)? => Template::VicunaV1.source().to_owned(),
             None => return Err(TokenizerError::NoTemplate { dir: dir.to_owned() }),
         };
-        Self::from_dir(dir, config, &source)
+        Self::from_dir(dir, config, &source, true)
     }
 
     /// Opens the tokenizer in `dir` with a template of the caller's choice.
@@ -46,13 +46,14 @@ impl ChatTokenizer {
         let dir = dir.as_ref();
         let mut config = read_config(dir)?;
         config.remove("chat_template");
-        Self::from_dir(dir, config, template.source())
+        Self::from_dir(dir, config, template.source(), false)
     }
 
     fn from_dir(
         dir: &Path,
         mut config: Map<String, Value>,
         source: &str,
+        own: bool,
     ) -> Result<Self, TokenizerError> {
         let mut path = dir.join("tokenizer.json");
         let model = dir.join("tokenizer.model");
@@ -72,10 +73,13 @@ impl ChatTokenizer {
             path: dir.join("generation_config.json"),
             problem: error.to_string(),
         })?;
-        let visual = match dir.join("config.json") {
+        let mut visual = match dir.join("config.json") {
             config if config.is_file() => VisualToken::of(&read_json(&config)?),
             _ => VisualToken::default(),
         };
+        if !own {
+            visual.template = None;
+        }
         let mut chat = Self::build(json, config, source, &generation.eos_token_ids, visual)
             .map_err(|error| match error {
                 TokenizerError::Encode { problem, .. } => TokenizerError::Broken { path, problem },
@@ -144,7 +148,7 @@ impl ChatTokenizer {
             specials.push(placeholder.clone());
             specials.sort();
         }
-        let template = ChatTemplate::new(source, names, &placeholder)?;
+        let template = ChatTemplate::new(source, visual.template, names, &placeholder)?;
         let mut chat = ChatTokenizer {
             tokenizer,
             literal,
@@ -205,6 +209,8 @@ pub(super) struct VisualToken {
     pub(super) id: Option<u32>,
     /// What templates write in the place of a video, where that is not this token.
     pub(super) placeholder: Option<&'static str>,
+    /// The template for conversations with a video, where that is not the checkpoint's.
+    pub(super) template: Option<&'static str>,
 }
 
 impl VisualToken {
@@ -215,13 +221,18 @@ impl VisualToken {
             found.and_then(|id| u32::try_from(id).ok())
         };
         match config.get("model_type").and_then(Value::as_str) {
-            Some("smolvlm") => {
-                VisualToken { id: id(&["image_token_id"]), placeholder: Some("<video>") }
+            Some("smolvlm") => VisualToken {
+                id: id(&["image_token_id"]),
+                placeholder: Some("<video>"),
+                template: Some(SMOLVLM_VIDEO),
+            },
+            Some("qwen2_5_vl") => {
+                VisualToken { id: id(&["video_token_id"]), ..VisualToken::default() }
             }
-            Some("qwen2_5_vl") => VisualToken { id: id(&["video_token_id"]), placeholder: None },
-            _ => {
-                VisualToken { id: id(&["image_token_index", "image_token_id"]), placeholder: None }
-            }
+            _ => VisualToken {
+                id: id(&["image_token_index", "image_token_id"]),
+                ..VisualToken::default()
+            },
         }
     }
 }
