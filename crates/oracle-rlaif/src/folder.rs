@@ -284,13 +284,17 @@ impl Folder {
             None => FeatureCache::in_memory(bytes),
         };
         let frames = self.model.config.num_frames.unwrap_or(8);
+        let mut processor = self.processor.clone();
+        if let Some(pixels) = video.max_pixels {
+            processor.set_max_pixels(pixels).context("`video.max_pixels`")?;
+        }
         Ok(PromptBuilder {
             tokenizer: self.tokenizer.clone(),
             sampling: video
                 .sampling
                 .or(self.processor.sampling())
                 .unwrap_or(Sampling::Uniform { frames }),
-            processor: self.processor.clone(),
+            processor,
             loader: Loader::default(),
             world,
             cache,

@@ -72,6 +72,27 @@ impl FrameProcessor {
         }
     }
 
+    /// Bounds the pixels of a frame, where the steps resize to whole patches within a budget.
+    ///
+    /// # Errors
+    ///
+    /// [`PreprocessError::MaxPixels`] where they do not, or where it is below their `min_pixels`.
+    pub fn set_max_pixels(&mut self, pixels: u64) -> Result<(), PreprocessError> {
+        let problem = match self {
+            FrameProcessor::QwenVl(steps) if pixels >= steps.min_pixels => {
+                steps.max_pixels = pixels;
+                return Ok(());
+            }
+            FrameProcessor::QwenVl(steps) => {
+                format!("must be at least the checkpoint's {}", steps.min_pixels)
+            }
+            FrameProcessor::Clip(_) | FrameProcessor::SmolVlm(_) => {
+                "is for models that take frames of any size; this one takes one size".to_owned()
+            }
+        };
+        Err(PreprocessError::MaxPixels { problem })
+    }
+
     /// Runs the steps on one frame's 8-bit pixels; `of` is how many frames the clip has.
     ///
     /// # Errors

@@ -173,3 +173,17 @@ fn capped_frames_are_resized_one_by_one() {
     assert!(loader.load(&images, &rule, FrameSize::Native).is_err());
     assert_eq!(loader.load_pixels(&images, &rule, &processor).unwrap().values, whole.values);
 }
+
+#[test]
+fn a_bound_of_the_users_own_makes_frames_smaller() {
+    let steps = parse(&json!({ "min_pixels": 784, "max_pixels": 100_000 })).unwrap();
+    let mut processor = FrameProcessor::QwenVl(steps);
+    let frame = synthetic(400, 300, 0);
+    let before = processor.frame(&frame, 1).unwrap();
+    processor.set_max_pixels(20_000).unwrap();
+    let after = processor.frame(&frame, 1).unwrap();
+    assert!(before.width * before.height > 80_000 && after.width * after.height <= 20_000);
+    assert!(processor.set_max_pixels(100).is_err());
+    let mut clip = FrameProcessor::from(rlaif_video::Preprocessor::clip(4));
+    assert!(clip.set_max_pixels(20_000).unwrap_err().to_string().contains("takes one size"));
+}
