@@ -22,6 +22,7 @@ mod feature_file;
 pub mod images;
 pub mod load;
 mod mp4;
+mod original_llava;
 pub mod preprocess;
 mod preprocess_error;
 pub mod preprocessor_config;

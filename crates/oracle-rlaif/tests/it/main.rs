@@ -3,8 +3,11 @@
 mod baselines;
 mod checkpoints;
 mod commands;
+#[cfg(any(feature = "cuda", feature = "vulkan", feature = "metal"))]
+mod device;
 mod files;
 mod memory;
+mod original;
 mod packed;
 mod quickstart;
 mod reproduce;
