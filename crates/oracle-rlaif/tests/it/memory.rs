@@ -87,6 +87,10 @@ fn qwen_frames_are_rounded_to_whole_tokens() {
     let table = ok(&strs(&check("llava-7b-qlora.toml", "Qwen2.5-VL-7B-Instruct", &more)));
     // Four pairs of frames of 364 x 644 pixels: 13 x 23 tokens each.
     assert!(table.contains("1196 of them visual (4 x 26 x 46 patches)"), "{table}");
+    // A quarter of the pixels: 180 x 320, that is 168 x 308.
+    let more = ["--frames", "8", "--set", "video.max_pixels=57600"];
+    let table = ok(&strs(&check("llava-7b-qlora.toml", "Qwen2.5-VL-7B-Instruct", &more)));
+    assert!(table.contains("264 of them visual (4 x 12 x 22 patches)"), "{table}");
 }
 
 #[test]
