@@ -43,5 +43,5 @@ pub use probe::Probe;
 pub use processor::FrameProcessor;
 pub use qwen::QwenVlProcessor;
 pub use resample::Filter;
-pub use sampling::Sampling;
+pub use sampling::{FRAMES_LIMIT, Sampling};
 pub use smolvlm::SmolVlmProcessor;
