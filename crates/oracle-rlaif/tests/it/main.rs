@@ -4,6 +4,7 @@ mod baselines;
 mod checkpoints;
 mod commands;
 mod files;
+mod merge;
 mod packed;
 mod quickstart;
 mod reproduce;
