@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSource {
-    /// A Hugging Face folder.
+    /// A Hugging Face folder, or a name on the hub, `org/name` or `org/name@revision`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// A small model with random weights and ClipWorld's vocabulary.

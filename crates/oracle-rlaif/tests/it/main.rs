@@ -7,6 +7,7 @@ mod commands;
 mod device;
 mod files;
 mod memory;
+mod merge;
 mod original;
 mod packed;
 mod quickstart;
