@@ -64,6 +64,10 @@ fn a_7b_qlora_step_fits_one_24_gb_gpu() {
         message.contains("a step takes about") && message.contains("base_precision"),
         "{message}"
     );
+    // The end does not fit, and with no checkpoint at the last step all would be lost.
+    let lost = ["--on", "gpu", "--memory", "24GB", "--set", "train.save_steps=0"];
+    let message = refused(&strs(&check(name, config, &lost)));
+    assert!(message.contains("`train.save_steps`"), "{message}");
     let stored = ["--on", "gpu", "--memory", "24GB", "--set", "train.gradient_checkpointing=false"];
     let message = refused(&strs(&check(name, config, &stored)));
     assert!(message.contains("gradient_checkpointing"), "{message}");

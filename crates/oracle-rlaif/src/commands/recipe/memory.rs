@@ -64,11 +64,18 @@ pub(super) fn check(recipe: &Recipe, args: &CheckArgs) -> Result<()> {
         );
     }
     if run > memory {
-        say(&format!(
-            "the steps fit; writing the merged model at the end takes {} and does not: the adapter \
-             is in the last checkpoint",
+        let end = format!(
+            "the steps fit, but writing the merged model after the last one takes about {}",
             gigabytes(run)
-        ));
+        );
+        if train.save_steps == 0 || !train.max_steps.is_multiple_of(train.save_steps) {
+            bail!(
+                "{end}, and there are {}; make `train.max_steps` a multiple of \
+                 `train.save_steps`, so that the last checkpoint holds the adapter",
+                gigabytes(memory)
+            );
+        }
+        say(&format!("{end}: the adapter is in the last checkpoint"));
     }
     print(&format!("a step fits into {}", gigabytes(memory)));
     Ok(())
