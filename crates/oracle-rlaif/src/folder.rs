@@ -75,6 +75,14 @@ impl Folder {
         if name != path && !pinned && path.join("config.json").is_file() {
             folder.path = Some(name.to_owned());
         }
+        let memory = folder.model.memory();
+        tracing::info!(
+            base_precision = %base,
+            base_bytes = memory.base,
+            embeddings_bytes = memory.embeddings,
+            vision_bytes = memory.vision,
+            "weights in memory"
+        );
         folder.opened = Some(std::path::absolute(path)?);
         Ok(folder)
     }
@@ -92,20 +100,13 @@ impl Folder {
             );
         }
         let tokenizer = ChatTokenizer::open(path)?;
-        let mut model = rlaif_model::load_with(path, device, &LoadOptions { base })?;
+        let mut model =
+            rlaif_model::load_resolved(path, device, &LoadOptions { base }, &hub::tower)?;
         if path.join("adapter_config.json").is_file() {
             rlaif_model::attach_adapter(&mut model, path)?;
             model = model.merged();
         }
-        if tokenizer.vocab_size() > model.config.text.vocab_size {
-            bail!(
-                "`{}`: the tokenizer knows {} tokens and the model only {}; the two do not belong \
-                 together",
-                path.display(),
-                tokenizer.vocab_size(),
-                model.config.text.vocab_size
-            );
-        }
+        tokenizer.check(path, &model.config)?;
         Ok(Folder {
             model,
             tokenizer: Arc::new(tokenizer),
@@ -300,13 +301,17 @@ impl Folder {
             None => FeatureCache::in_memory(bytes),
         };
         let frames = self.model.config.num_frames.unwrap_or(8);
+        let mut processor = self.processor.clone();
+        if let Some(pixels) = video.max_pixels {
+            processor.set_max_pixels(pixels).context("`video.max_pixels`")?;
+        }
         Ok(PromptBuilder {
             tokenizer: self.tokenizer.clone(),
             sampling: video
                 .sampling
                 .or(self.processor.sampling())
                 .unwrap_or(Sampling::Uniform { frames }),
-            processor: self.processor.clone(),
+            processor,
             loader: Loader::default(),
             world,
             cache,

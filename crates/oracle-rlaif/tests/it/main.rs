@@ -3,8 +3,13 @@
 mod baselines;
 mod checkpoints;
 mod commands;
+#[cfg(any(feature = "cuda", feature = "vulkan", feature = "metal"))]
+mod device;
 mod files;
+mod hub;
+mod memory;
 mod merge;
+mod original;
 mod packed;
 mod quickstart;
 mod reproduce;

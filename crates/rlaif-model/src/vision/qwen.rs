@@ -259,6 +259,10 @@ fn patches(pixels: &Pixels, places: &[Place], config: &QwenVlConfig) -> Vec<f32>
     out
 }
 
+/// Latest position of a clip's step in time, counted from the clip's start: a rate of nearly nothing
+/// must not overflow.
+const LATEST: usize = 1 << 30;
+
 /// M-RoPE positions of a prompt with one video.
 ///
 /// Text counts on in all three axes; within the video a token's time is its step times the seconds
@@ -291,7 +295,8 @@ pub fn mrope_positions(
     for token in 0..visual.len() {
         let (step, place) = (token / (rows * columns), token % (rows * columns));
         let at = visual.start;
-        positions.rows.push([at + time(step), at + place / columns, at + place % columns]);
+        let time = at + time(step).min(LATEST);
+        positions.rows.push([time, at + place / columns, at + place % columns]);
     }
     let largest = positions.rows.iter().flatten().max();
     positions.next = largest.map_or(0, |largest| largest + 1);
@@ -321,5 +326,55 @@ impl Parameters for QwenVlVision {
         self.merger_norm.walk(&join(merger, "ln_q"), visit);
         self.merger_1.walk(&join(merger, "mlp.0"), visit);
         self.merger_2.walk(&join(merger, "mlp.2"), visit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prompt(before: usize, clip: usize, after: usize) -> PromptTokens {
+        PromptTokens {
+            ids: vec![0; before + clip + after],
+            visual: std::iter::once(before..before + clip).collect(),
+        }
+    }
+
+    /// Two tokens of text, two steps of 1 x 3 tokens, two of text; 25 frames of 100 at 10 a second are
+    /// 2.5 a second, 0.8 s to a step, times 4 is 3.2.
+    #[test]
+    fn text_goes_on_one_past_the_largest_axis() {
+        let config = QwenVlConfig { tokens_per_second: 4.0, ..QwenVlConfig::default() };
+        let video = VideoMetadata::new(100, 10.0, (0..100).step_by(4).collect());
+        let grid = Grid { t: 2, h: 2, w: 6 };
+        let positions = mrope_positions(&prompt(2, 6, 2), grid, &video, &config);
+        let clip = [[2, 2, 2], [2, 2, 3], [2, 2, 4], [5, 2, 2], [5, 2, 3], [5, 2, 4]];
+        let expected = [&[[0; 3], [1; 3]][..], &clip, &[[6; 3], [7; 3]]].concat();
+        assert_eq!((positions.rows, positions.next), (expected, 8));
+        // Wide and short: here the columns decide.
+        let positions =
+            mrope_positions(&prompt(2, 8, 1), Grid { t: 1, h: 2, w: 16 }, &video, &config);
+        assert_eq!((positions.rows[9], positions.rows[10]), ([2, 2, 9], [10; 3]));
+    }
+
+    #[test]
+    fn a_rate_of_nearly_nothing_does_not_overflow() {
+        let grid = Grid { t: 2, h: 2, w: 2 };
+        for fps in [1e-300, 1e-40, 0.0] {
+            let video = VideoMetadata::new(2, fps, vec![0, 1]);
+            let mut positions =
+                mrope_positions(&prompt(1, 2, 1), grid, &video, &QwenVlConfig::default());
+            positions.extend_text(100);
+            assert_eq!(positions.rows.len(), 104);
+        }
+    }
+
+    /// Three by five tokens in windows of two by two, of four patches each.
+    #[test]
+    fn windows_that_do_not_divide_the_grid_are_cut_off() {
+        let (places, lens) = windows(Grid { t: 2, h: 6, w: 10 }, 2, 2);
+        assert_eq!(lens, [16, 16, 8, 8, 8, 4].repeat(2));
+        assert_eq!(places[32], Place { t: 0, y: 0, x: 8 });
+        assert_eq!(places[60], Place { t: 1, y: 0, x: 0 });
     }
 }
