@@ -63,6 +63,22 @@ pub fn locate(path: &Path) -> Result<PathBuf> {
     resolve(&path.to_string_lossy(), None)
 }
 
+/// What of a model is here, whole or not: `path` itself, or the snapshot in the cache where `path`
+/// is a name. The network is left alone.
+///
+/// # Errors
+///
+/// Fails where the environment's settings cannot be used.
+pub fn here(path: &Path) -> Result<PathBuf> {
+    let text = path.to_string_lossy();
+    let Some((id, revision)) = Name::parse(&text).filter(|_| !path.is_dir()) else {
+        return Ok(path.to_owned());
+    };
+    let revision = revision.unwrap_or("main").to_owned();
+    let name = Name { id: id.to_owned(), revision };
+    Ok(Hub::from_env()?.snapshot(&name).unwrap_or_else(|| path.to_owned()))
+}
+
 /// Whether `text` has the form of a name on the hub, `org/name` or `org/name@revision`.
 #[must_use]
 pub fn is_name(text: &str) -> bool {

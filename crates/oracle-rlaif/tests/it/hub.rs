@@ -91,6 +91,9 @@ fn a_model_in_the_cache_is_trained_named_and_merged() {
         assert!(!leaks, "{}", file.display());
     }
 
+    // What it takes is estimated from the cache's shapes.
+    ok(home, &["recipe", "check", "--recipe", "recipe.toml", "--memory", "8GB", "--frames", "8"]);
+
     // The adapter finds its base by that name; what is merged needs neither.
     ok(home, &["merge", "--adapter", "run/checkpoint-1", "--out", "merged"]);
     std::fs::rename(home.join("hub"), home.join("moved")).unwrap();
