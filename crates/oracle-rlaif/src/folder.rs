@@ -70,11 +70,6 @@ impl Folder {
             Folder::read(path, base, device)?
         };
         folder.model.pack_base(base)?;
-        // A pinned revision has no form that PEFT would read; its snapshot's folder is exact.
-        let pinned = name.to_string_lossy().contains('@');
-        if name != path && !pinned && path.join("config.json").is_file() {
-            folder.path = Some(name.to_owned());
-        }
         let memory = folder.model.memory();
         tracing::info!(
             base_precision = %base,
@@ -83,6 +78,11 @@ impl Folder {
             vision_bytes = memory.vision,
             "weights in memory"
         );
+        // A pinned revision has no form that PEFT would read; its snapshot's folder is exact.
+        let pinned = name.to_string_lossy().contains('@');
+        if name != path && !pinned && path.join("config.json").is_file() {
+            folder.path = Some(name.to_owned());
+        }
         folder.opened = Some(std::path::absolute(path)?);
         Ok(folder)
     }
