@@ -101,7 +101,7 @@ impl Folder {
         }
         let tokenizer = ChatTokenizer::open(path)?;
         let mut model =
-            rlaif_model::load_resolved(path, device, &LoadOptions { base }, &tower_on_hub)?;
+            rlaif_model::load_resolved(path, device, &LoadOptions { base }, &hub::tower)?;
         if path.join("adapter_config.json").is_file() {
             rlaif_model::attach_adapter(&mut model, path)?;
             model = model.merged();
@@ -344,21 +344,6 @@ pub fn base_of(path: &Path) -> Result<PathBuf> {
     match revision.filter(|_| !Path::new(&base).is_dir() && !base.contains('@')) {
         Some(revision) => Ok(PathBuf::from(format!("{base}@{revision}"))),
         None => Ok(PathBuf::from(base)),
-    }
-}
-
-/// The folder of a vision tower that an original LLaVA checkpoint names and does not hold. Where the
-/// hub has no answer, the loader says what is missing.
-fn tower_on_hub(name: &str) -> Option<PathBuf> {
-    if !hub::is_name(name) {
-        return None;
-    }
-    match hub::resolve(name, None) {
-        Ok(folder) => Some(folder),
-        Err(error) => {
-            tracing::warn!(tower = name, error = %error, "the vision tower is not to be had");
-            None
-        }
     }
 }
 

@@ -37,6 +37,20 @@ pub fn resolve(model: &str, revision: Option<&str>) -> Result<PathBuf> {
     Hub::from_env()?.resolve(model, revision)
 }
 
+/// The folder of a vision tower that a checkpoint names, where the name is one on the hub and its
+/// files can be had; else why not is logged.
+#[must_use]
+pub fn tower(name: &str) -> Option<PathBuf> {
+    let (id, revision) = Name::parse(name)?;
+    match Hub::from_env().and_then(|hub| hub.obtain(id, revision, files::missing_model)) {
+        Ok(folder) => Some(folder),
+        Err(error) => {
+            tracing::warn!("the vision tower: {error:#}");
+            None
+        }
+    }
+}
+
 /// [`resolve`] for a path that may be a name.
 ///
 /// # Errors
@@ -49,11 +63,30 @@ pub fn locate(path: &Path) -> Result<PathBuf> {
     resolve(&path.to_string_lossy(), None)
 }
 
+/// What of a model is here, whole or not: `path` itself, or the snapshot in the cache where `path`
+/// is a name. The network is left alone.
+///
+/// # Errors
+///
+/// Fails where the environment's settings cannot be used.
+pub fn here(path: &Path) -> Result<PathBuf> {
+    let text = path.to_string_lossy();
+    let Some((id, revision)) = Name::parse(&text).filter(|_| !path.is_dir()) else {
+        return Ok(path.to_owned());
+    };
+    let revision = revision.unwrap_or("main").to_owned();
+    let name = Name { id: id.to_owned(), revision };
+    Ok(Hub::from_env()?.snapshot(&name).unwrap_or_else(|| path.to_owned()))
+}
+
 /// Whether `text` has the form of a name on the hub, `org/name` or `org/name@revision`.
 #[must_use]
 pub fn is_name(text: &str) -> bool {
     Name::parse(text).is_some()
 }
+
+/// Says what a folder lacks.
+type Missing = fn(&Path) -> Result<Vec<String>>;
 
 /// A repository at a revision, its name checked.
 #[derive(Debug)]
@@ -118,16 +151,17 @@ impl Hub {
                  hub looks like `org/name` or `org/name@revision`"
             );
         };
-        let revision = named.or(revision).unwrap_or("main");
+        self.obtain(id, named.or(revision), missing)
+    }
+
+    /// The snapshot of `id`; `missing` says what one lacks.
+    fn obtain(&self, id: &str, revision: Option<&str>, missing: Missing) -> Result<PathBuf> {
+        let revision = revision.unwrap_or("main");
         if !is_revision(revision) {
             bail!("`{id}`: `{revision}` is no branch, tag or commit");
         }
         let name = Name { id: id.to_owned(), revision: revision.to_owned() };
-        let cached = self.cached(&name);
-        let lacking = match &cached {
-            Some(folder) => missing(folder)?,
-            None => Vec::new(),
-        };
+        let (cached, lacking) = self.cached(&name, missing)?;
         if let Some(folder) = cached
             && lacking.is_empty()
         {
@@ -136,14 +170,23 @@ impl Hub {
         if self.offline {
             return Err(self.advice(&name, "HF_HUB_OFFLINE is set", &lacking));
         }
-        self.fetch(&name).map_err(|error| match error.downcast_ref::<FetchError>() {
-            Some(error) => self.advice(&name, &self.scrub(&error.to_string()), &lacking),
+        self.fetch(&name, missing).map_err(|error| match error.downcast_ref::<FetchError>() {
+            Some(error) => {
+                let lacking = self.cached(&name, missing).map_or(lacking, |(_, lacking)| lacking);
+                self.advice(&name, &self.scrub(&error.to_string()), &lacking)
+            }
             None => error,
         })
     }
 
-    /// The snapshot in the cache, whole or not.
-    fn cached(&self, name: &Name) -> Option<PathBuf> {
+    /// The snapshot in the cache, and what it lacks.
+    fn cached(&self, name: &Name, missing: Missing) -> Result<(Option<PathBuf>, Vec<String>)> {
+        let folder = self.snapshot(name);
+        let lacking = folder.as_deref().map(missing).transpose()?.unwrap_or_default();
+        Ok((folder, lacking))
+    }
+
+    fn snapshot(&self, name: &Name) -> Option<PathBuf> {
         let (root, repo) = name.in_cache(&self.cache);
         let commit = if is_commit(&name.revision) {
             name.revision.clone()
@@ -156,7 +199,7 @@ impl Hub {
     }
 
     /// Fetches what is read of a repository, into the cache.
-    fn fetch(&self, name: &Name) -> Result<PathBuf> {
+    fn fetch(&self, name: &Name, missing: Missing) -> Result<PathBuf> {
         let remote = Remote::new(self)?;
         let listing = remote.listing(name)?;
         let (root, cache) = name.in_cache(&self.cache);

@@ -21,7 +21,7 @@ const MAX_LISTING: u64 = 64 << 20;
 const RETRIES: u32 = 4;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const CONNECT: Duration = Duration::from_secs(10);
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_mins(1);
 
 /// Why something cannot be fetched.
 #[derive(Debug, thiserror::Error)]
@@ -188,13 +188,11 @@ impl<'a> Remote<'a> {
                 request = request.header(header::RANGE, format!("bytes={from}-"));
             }
             let response = request.call().map_err(|error| FetchError::network(&error))?;
-            match redirected(&url, &response)? {
-                Some(next) => url = next,
-                None => {
-                    check(&response)?;
-                    return Ok(response);
-                }
-            }
+            let Some(next) = redirected(&url, &response)? else {
+                check(&response)?;
+                return Ok(response);
+            };
+            url = next;
         }
         Err(FetchError::broken("too many redirects"))
     }

@@ -114,6 +114,17 @@ fn is_file_name(name: &str) -> bool {
 /// Fails where it holds an index of weights that is none.
 pub fn missing(folder: &Path) -> Result<Vec<String>> {
     let has = |name: &str| folder.join(name).is_file();
+    let mut lacking = missing_model(folder)?;
+    let adapter_alone = has("adapter_config.json") && !has("config.json");
+    if !adapter_alone && !has("tokenizer.json") && !has("tokenizer.model") {
+        lacking.push("tokenizer.json".to_owned());
+    }
+    Ok(lacking)
+}
+
+/// The same without a tokenizer, as a vision tower has none.
+pub(super) fn missing_model(folder: &Path) -> Result<Vec<String>> {
+    let has = |name: &str| folder.join(name).is_file();
     let mut lacking = Vec::new();
     if has("adapter_config.json") && !ADAPTERS.iter().any(|name| has(name)) {
         lacking.push(ADAPTERS[0].to_owned());
@@ -123,9 +134,6 @@ pub fn missing(folder: &Path) -> Result<Vec<String>> {
     }
     if !has("config.json") {
         lacking.push("config.json".to_owned());
-    }
-    if !has("tokenizer.json") && !has("tokenizer.model") {
-        lacking.push("tokenizer.json".to_owned());
     }
     if WEIGHTS.iter().any(|name| has(name)) {
         return Ok(lacking);
@@ -202,7 +210,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         let lacks = || missing(folder.path()).unwrap().join(" ");
-        assert_eq!(lacks(), "config.json tokenizer.json model.safetensors");
+        assert_eq!(lacks(), "config.json model.safetensors tokenizer.json");
         put("config.json", "{}");
         put("tokenizer.model", "");
         put("model.safetensors.index.json", r#"{"weight_map": {"x": "1.bin", "y": "2.bin"}}"#);

@@ -75,13 +75,10 @@ impl Hub {
         if !(endpoint.starts_with("https://") || endpoint.starts_with("http://")) {
             bail!("HF_ENDPOINT must begin with `https://` or `http://`");
         }
-        let token = match any(&["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"]) {
-            Some(token) => Token::new(&token),
-            None => {
-                let file = set("HF_TOKEN_PATH").map_or_else(|| home.join("token"), PathBuf::from);
-                std::fs::read_to_string(file).ok().and_then(|text| Token::new(&text))
-            }
-        };
+        let file = set("HF_TOKEN_PATH").map_or_else(|| home.join("token"), PathBuf::from);
+        let token = any(&["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"])
+            .or_else(|| std::fs::read_to_string(file).ok())
+            .and_then(|text| Token::new(&text));
         let offline = ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"].iter().any(|name| {
             set(name).is_some_and(|value| {
                 ["1", "ON", "YES", "TRUE"].contains(&value.trim().to_uppercase().as_str())

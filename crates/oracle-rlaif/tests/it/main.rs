@@ -6,6 +6,7 @@ mod commands;
 #[cfg(any(feature = "cuda", feature = "vulkan", feature = "metal"))]
 mod device;
 mod files;
+mod hub;
 mod memory;
 mod merge;
 mod original;

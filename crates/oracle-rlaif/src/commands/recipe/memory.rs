@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 use burn::tensor::Device;
 use oracle_rlaif::folder::Folder;
+use oracle_rlaif::hub;
 use oracle_rlaif::recipe::Recipe;
 use rlaif_model::Grid;
 use rlaif_model::hf::{Architecture, ModelConfig};
@@ -109,7 +110,7 @@ fn model(recipe: &Recipe, args: &CheckArgs) -> Result<ModelConfig> {
         return Ok(Folder::clip_world(sizes, recipe.seed, &Device::flex())?.model.config);
     }
     match &recipe.model.path {
-        Some(path) => ModelConfig::open(path)
+        Some(path) => ModelConfig::open(hub::here(path)?)
             .with_context(|| "the model's shapes; or give them with `--config config.json`"),
         None => bail!("the recipe has no model; give one with `--config config.json`"),
     }

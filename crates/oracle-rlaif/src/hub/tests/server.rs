@@ -34,7 +34,7 @@ pub(super) struct Served {
     pub(super) status: Option<u16>,
     /// The commit in place of [`COMMIT`].
     pub(super) commit: Option<String>,
-    /// The ETag of every file, in place of the digest of its content.
+    /// The `ETag` of every file, in place of the digest of its content.
     pub(super) etag: Option<String>,
     /// Bytes of a file that come before the connection breaks, for so many answers.
     pub(super) cut: BTreeMap<String, (usize, usize)>,
@@ -82,7 +82,7 @@ impl Server {
     }
 }
 
-/// Lower-case hexadecimal SHA-256, the ETag of a large file.
+/// Lower-case hexadecimal SHA-256, the `ETag` of a large file.
 pub(super) fn sha256(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
