@@ -73,7 +73,7 @@ fn a_7b_qlora_step_fits_one_24_gb_gpu() {
 fn smolvlm2_256m_trains_on_a_cpu_in_less_than_8_gb() {
     let name = "smolvlm2-256m-cpu.toml";
     let config = "SmolVLM2-256M-Video-Instruct";
-    let table = ok(&strs(&check(name, config, &["--memory", "8GB"])));
+    let table = ok(&strs(&check(name, config, &["--memory", "8GB", "--text-tokens", "400"])));
     assert!(table.contains("256.48 M parameters"), "{table}");
     assert!(table.contains("1024 of them visual (16 x 32 x 32 patches)"), "{table}");
     assert!(table.contains("a step fits into 8.000 GB"), "{table}");
@@ -87,6 +87,10 @@ fn qwen_frames_are_rounded_to_whole_tokens() {
     let table = ok(&strs(&check("llava-7b-qlora.toml", "Qwen2.5-VL-7B-Instruct", &more)));
     // Four pairs of frames of 364 x 644 pixels: 13 x 23 tokens each.
     assert!(table.contains("1196 of them visual (4 x 26 x 46 patches)"), "{table}");
+    // A quarter of the pixels: 180 x 320, that is 168 x 308.
+    let more = ["--frames", "8", "--set", "video.max_pixels=57600"];
+    let table = ok(&strs(&check("llava-7b-qlora.toml", "Qwen2.5-VL-7B-Instruct", &more)));
+    assert!(table.contains("264 of them visual (4 x 12 x 22 patches)"), "{table}");
 }
 
 #[test]

@@ -28,7 +28,8 @@ pub(super) fn check(recipe: &Recipe, args: &CheckArgs) -> Result<()> {
         bail!("the estimate is of the steps of `[train]`, and the recipe has none");
     };
     let config = model(recipe, args)?;
-    let grid = grid(&config, frames(recipe, args, &config)?, args.frame_size);
+    let frame = bounded_frame(args.frame_size, recipe.video.max_pixels);
+    let grid = grid(&config, frames(recipe, args, &config)?, frame);
     let (kernels, feature_cache) = match args.on {
         Place::Cpu => (Kernels::Fused, recipe.video.cache_memory_mib << 20),
         // It is the host's.
@@ -128,6 +129,23 @@ fn frames(recipe: &Recipe, args: &CheckArgs, config: &ModelConfig) -> Result<usi
         bail!("{frames} frames; a clip has 1 to {FRAMES_LIMIT}");
     }
     Ok(frames)
+}
+
+/// The frame, made smaller where it has more pixels than allowed.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "sides of at most 16384 pixels, made smaller"
+)]
+fn bounded_frame(frame: [usize; 2], max_pixels: Option<u64>) -> [usize; 2] {
+    let pixels = frame.map(|side| side as f64).iter().product::<f64>();
+    match max_pixels {
+        Some(most) if pixels > most as f64 => {
+            let shrink = (most as f64 / pixels).sqrt();
+            frame.map(|side| (side as f64 * shrink) as usize)
+        }
+        _ => frame,
+    }
 }
 
 /// Patches of a clip.
