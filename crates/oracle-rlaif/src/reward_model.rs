@@ -156,7 +156,8 @@ impl RewardModel {
     ///
     /// Names the file that is missing or cannot be used.
     pub fn open(path: &Path, video: &VideoConfig, device: &Device) -> Result<Self> {
-        let path = &hub::locate(path)?;
+        let named = hub::is_name(&path.to_string_lossy());
+        let path = &if named { hub::locate(path)? } else { path.to_owned() };
         let settings = Settings::open(path)?;
         let folder = Folder::open(path, device)?;
         let model = ScalarVlm::with_head(folder.model.clone(), path)
