@@ -19,6 +19,8 @@ use crate::parameters::{Parameters, Slot, join};
 
 /// Epsilon of the tower's and the merger's norms; no key of the configuration.
 const NORM_EPS: f64 = 1e-6;
+/// Latest rotary time, past any video's end: positions that a broken rate asks for stay countable.
+const LATEST: usize = 1 << 31;
 
 #[derive(Clone, Debug)]
 struct QwenBlock {
@@ -285,7 +287,7 @@ pub fn mrope_positions(
         clippy::cast_sign_loss,
         reason = "cut off to whole numbers, as there; times are not negative"
     )]
-    let time = |step: usize| (step as f32 * interval) as usize;
+    let time = |step: usize| ((step as f32 * interval) as usize).min(LATEST);
     let visual = prompt.visual.first().cloned().unwrap_or(0..0);
     let mut positions = Positions::text(visual.start);
     for token in 0..visual.len() {
@@ -321,5 +323,35 @@ impl Parameters for QwenVlVision {
         self.merger_norm.walk(&join(merger, "ln_q"), visit);
         self.merger_1.walk(&join(merger, "mlp.0"), visit);
         self.merger_2.walk(&join(merger, "mlp.2"), visit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two steps of one merge unit each, after one token of text.
+    fn positions(video: &VideoMetadata, tokens_per_second: f64) -> Positions {
+        let config = QwenVlConfig { tokens_per_second, ..QwenVlConfig::default() };
+        let prompt =
+            PromptTokens { ids: vec![1, 2, 2, 3], visual: std::iter::once(1..3).collect() };
+        mrope_positions(&prompt, Grid { t: 2, h: 2, w: 2 }, video, &config)
+    }
+
+    /// 4 frames of 8 at 2 a second: one frame a second, two seconds a step, 4 positions each.
+    #[test]
+    fn time_counts_seconds() {
+        let positions = positions(&VideoMetadata::new(8, 2.0, vec![0, 2, 4, 6]), 4.0);
+        assert_eq!(positions.rows, [[0; 3], [1, 1, 1], [9, 1, 1], [10; 3]]);
+        assert_eq!(positions.next, 11);
+    }
+
+    #[test]
+    fn impossible_rates_neither_overflow_nor_panic() {
+        for fps in [0.0, f64::MIN_POSITIVE, 1e-30] {
+            let positions = positions(&VideoMetadata::new(4, fps, vec![0, 1, 2, 3]), 4.0);
+            assert_eq!(positions.rows[2], [1 + LATEST, 1, 1], "{fps}");
+            assert_eq!(positions.next, LATEST + 3, "{fps}");
+        }
     }
 }
