@@ -59,16 +59,16 @@ must_not_need rlaif-oracle rlaif-video rlaif-model rlaif-rollout
 must_not_need rlaif-objective rlaif-data rlaif-rank rlaif-model
 must_not_need rlaif-eval rlaif-train rlaif-model rlaif-rollout rlaif-oracle
 
-# 4. No unsafe outside the one module that may: the compiler denies it where the lints are inherited
+# 4. No unsafe outside the module and the file that may: the compiler denies it where the lints are inherited
 # and nobody lifts them.
 for manifest in crates/*/Cargo.toml; do
     grep -A1 '^\[lints\]' "$manifest" | grep -q '^workspace = true' ||
         fail "$manifest does not inherit the workspace's lints"
 done
 grep -q '^unsafe_code = "deny"' Cargo.toml || fail "Cargo.toml does not deny unsafe code"
-allowed='^crates/rlaif-ops/src/simd/'
+allowed='^crates/rlaif-ops/src/simd/|^crates/rlaif-model/src/hf/weights/map\.rs:'
 while IFS= read -r line; do
-    [[ $line =~ $allowed ]] || fail "unsafe code outside rlaif-ops' simd module: $line"
+    [[ $line =~ $allowed ]] || fail "unsafe code outside rlaif-ops' simd module and the mapping of weights: $line"
 done < <(grep -rnE --include='*.rs' '\bunsafe_code\b|\bunsafe (\{|fn|impl|trait|extern)|#\[unsafe' crates || true)
 
 # 5. Only the command line talks. Clippy denies printing elsewhere unless somebody lifts the lint;

@@ -14,7 +14,7 @@ RESULT.json is one object:
   forbidden_ids  (may be absent: none)
   logits         optional, [len(tokens), vocabulary]: what each token was chosen from
   prompt, messages  optional: chat messages and the text that they rendered to
-The frames are pooled as DIR/config.json says (`video_pooling`). Prints one JSON object and exits
+A LLaVA's frames are pooled as DIR/config.json says (`video_pooling`); SmolVLM2 opens, too. Prints one JSON object and exits
 with 0 when everything agrees, 1 otherwise.
 """
 
@@ -25,12 +25,14 @@ import sys
 import torch
 import transformers
 from safetensors.torch import load_file
-from transformers import AutoTokenizer, LlavaForConditionalGeneration
+from transformers import AutoModelForImageTextToText, AutoTokenizer
 
 
 def visual_rows(model, pixels):
     """[F, 3, H, W] to the rows that stand in the image tokens' places."""
     config = model.config
+    if config.model_type == "smolvlm":
+        return model.model.get_image_features(pixels[None], return_dict=True).pooler_output[0]
     tower = model.model.vision_tower(pixels, output_hidden_states=True)
     hidden = tower.hidden_states[config.vision_feature_layer][:, 1:]
     projected = model.model.multi_modal_projector(hidden)  # [F, P, d]
@@ -84,7 +86,7 @@ def main():
     parser.add_argument("--tolerance", type=float, default=1e-4)
     arguments = parser.parse_args()
 
-    model, info = LlavaForConditionalGeneration.from_pretrained(
+    model, info = AutoModelForImageTextToText.from_pretrained(
         arguments.dir, dtype=torch.float32, output_loading_info=True
     )
     base = model.eval()

@@ -11,6 +11,9 @@ crates/rlaif-model/tests/fixtures/:
   windows of 2x2 visual tokens, full attention in the middle block.
   qwen2_5-vl-b: the files of transformers 5 (nested config.json and processor_config.json), one
   key/value head, head of its own, windows of 3x3 that the grids do not fill, sharded weights.
+  qwen2_5-vl-c: for the tower and the names alone, without a processor: tensors called as the modules
+  of transformers 5 (model.visual.*, model.language_model.*), patches of 3 frames, 3x3 patches a
+  token, 5 frames, so that the last is repeated.
 crates/rlaif-video/tests/fixtures/:
   qwen.json, qwen_*.f32: sampled indices, sizes and pixel values of synthetic videos.
 
@@ -26,6 +29,7 @@ golden.safetensors (float32 unless said otherwise; F frames, T prompt tokens): p
 greedy_logprobs, second.*, lora.* as in make_smolvlm_fixtures.py.
 """
 
+import argparse
 import json
 import shutil
 
@@ -307,9 +311,9 @@ def tower_of(model, prompt):
     index, _ = get_vision_window_index(
         prompt.grid, visual.spatial_merge_size, visual.window_size, visual.patch_size
     )
-    hidden = rows.shape[-1]
-    rows = rows.reshape(-1, 4, hidden)[torch.argsort(index)]
-    rows = rows.reshape(t, h // 2, w // 2, 2, 2, hidden).permute(0, 1, 3, 2, 4, 5)
+    hidden, m = rows.shape[-1], visual.spatial_merge_size
+    rows = rows.reshape(-1, m * m, hidden)[torch.argsort(index)]
+    rows = rows.reshape(t, h // m, w // m, m, m, hidden).permute(0, 1, 3, 2, 4, 5)
     return rows.reshape(t * h * w, hidden).contiguous(), tokens
 
 
@@ -504,12 +508,88 @@ def frames():
         ]:
             indices = processor.sample_frames(metadata_of(video(1, 1, n, rate)), fps=fps)
             sampled.append([fps, low, high, n, rate, indices.tolist()])
-    document = {"cases": cases, "sampled": sampled}
+    # num_frames in the place of a rate; odd numbers are rounded to whole patches.
+    counted = []
+    for frames in (2, 7, 9, 10, 64):
+        processor = Qwen2VLVideoProcessor(num_frames=frames)
+        for n in (10, 11, 45, 100, 1979):
+            if n >= frames:
+                indices = processor.sample_frames(metadata_of(video(1, 1, n, 25.0))).tolist()
+                counted.append([frames, n, indices])
+    document = {"cases": cases, "sampled": sampled, "counted": counted}
     (VIDEO_OUT / "qwen.json").write_text(json.dumps(document, separators=(",", ":")) + "\n")
+
+
+def tower(name, seed):
+    """A checkpoint with the names of transformers' modules; frames that do not fill the last step."""
+    folder = OUT / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    settings = {
+        "size": {"shortest_edge": 36, "longest_edge": 4096},
+        "patch_size": 2,
+        "temporal_patch_size": 3,
+        "merge_size": 3,
+    }
+    config = Qwen2_5_VLConfig(
+        tie_word_embeddings=False,
+        image_token_id=6,
+        video_token_id=7,
+        vision_start_token_id=3,
+        vision_end_token_id=4,
+        vision_config={
+            "depth": 3,
+            "hidden_size": 16,
+            "intermediate_size": 10,
+            "num_heads": 4,
+            "patch_size": 2,
+            "spatial_merge_size": 3,
+            "temporal_patch_size": 3,
+            "tokens_per_second": 2,
+            "window_size": 13,
+            "fullatt_block_indexes": [2],
+            "out_hidden_size": 8,
+        },
+        text_config={
+            "vocab_size": 11,
+            "hidden_size": 8,
+            "intermediate_size": 9,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 0]},
+        },
+    )
+    model = Qwen2_5_VLForConditionalGeneration(config).float().eval()
+    randomise(model, seed)
+    config.architectures = ["Qwen2_5_VLForConditionalGeneration"]
+    config.save_pretrained(folder)
+    weights = {key: value.contiguous() for key, value in model.state_dict().items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    model, info = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+        folder, dtype=torch.float32, output_loading_info=True
+    )
+    assert not any(info.values()), info
+    prompt = argparse.Namespace()
+    size = video(31, 17, 5, 2.0)
+    processor = Qwen2VLVideoProcessor(**settings, cap_pixels_per_frame=False)
+    out = processor(videos=[synthetic(size)], do_sample_frames=False, return_tensors="pt")
+    prompt.patches, prompt.grid = out["pixel_values_videos"], out["video_grid_thw"]
+    grid = prompt.grid[0].tolist()
+    assert grid[0] == 2
+    rows, tokens = tower_of(model.eval(), prompt)
+    golden = {
+        "pixel_values": frames_of(prompt.patches, grid, settings, size["frames"]),
+        "tower": rows,
+        "tokens": tokens,
+    }
+    save_file(golden, folder / "golden.safetensors")
+    print(name, grid, sum(f.stat().st_size for f in folder.rglob("*")), "bytes")
 
 
 def main():
     frames()
+    tower("qwen2_5-vl-c", 51)
     make(
         "qwen2_5-vl-a",
         bpe(300),

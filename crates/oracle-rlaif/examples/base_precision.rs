@@ -6,7 +6,11 @@
 //!
 //! The prompts are the questions on 40 clips of ClipWorld's test split, so the checkpoint should be
 //! one that `quickstart` made. A name of a precision after the folder measures that one alone, so
-//! that the peak of memory is its own.
+//! that the peak of memory is its own. A random decoder of 151 million weights, where a step is
+//! bound by reading them:
+//!
+//!     oracle-rlaif quickstart --quick --out runs/large --set model.clip_world.hidden_size=1024 \
+//!         --set model.clip_world.num_hidden_layers=12 --set sft.max_steps=1 --set train.max_steps=1
 
 #![expect(clippy::print_stdout, reason = "the table is the program's output")]
 

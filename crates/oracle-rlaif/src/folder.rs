@@ -16,6 +16,7 @@ use rlaif_video::{
     FeatureCache, FrameProcessor, Loader, Preprocessor, Sampling, digest::digest_parts,
 };
 
+use crate::hub;
 use crate::recipe::{ClipWorldModel, ModelSource, VideoConfig};
 
 /// Middle of the background's brightness in ClipWorld, 0 to 1.
@@ -35,7 +36,8 @@ pub struct Folder {
     pub processor: FrameProcessor,
     /// End tokens and sampling defaults.
     pub generation: GenerationConfig,
-    /// Where the weights were read from; `None` for weights that were made here.
+    /// Where the weights were read from, as an adapter is to name its base: a folder, or the name
+    /// on the hub; `None` for weights that were made here.
     pub path: Option<PathBuf>,
     /// The folder that was opened: the full weights are read from it again where the decoder's
     /// projections are packed.
@@ -43,7 +45,7 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens a Hugging Face folder.
+    /// Opens a Hugging Face folder, or a model by its name on the hub ([`hub::resolve`]).
     ///
     /// # Errors
     ///
@@ -59,6 +61,8 @@ impl Folder {
     ///
     /// As [`open`](Self::open), and where the weights have no such form.
     pub fn open_with(path: &Path, base: Precision, device: &Device) -> Result<Self> {
+        let name = path;
+        let path = &hub::locate(path)?;
         let adapted = path.join("adapter_config.json").is_file();
         let mut folder = if adapted {
             Folder::read(path, Precision::F32, device)?
@@ -66,6 +70,19 @@ impl Folder {
             Folder::read(path, base, device)?
         };
         folder.model.pack_base(base)?;
+        let memory = folder.model.memory();
+        tracing::info!(
+            base_precision = %base,
+            base_bytes = memory.base,
+            embeddings_bytes = memory.embeddings,
+            vision_bytes = memory.vision,
+            "weights in memory"
+        );
+        // A pinned revision has no form that PEFT would read; its snapshot's folder is exact.
+        let pinned = name.to_string_lossy().contains('@');
+        if name != path && !pinned && path.join("config.json").is_file() {
+            folder.path = Some(name.to_owned());
+        }
         folder.opened = Some(std::path::absolute(path)?);
         Ok(folder)
     }
@@ -83,20 +100,13 @@ impl Folder {
             );
         }
         let tokenizer = ChatTokenizer::open(path)?;
-        let mut model = rlaif_model::load_with(path, device, &LoadOptions { base })?;
+        let mut model =
+            rlaif_model::load_resolved(path, device, &LoadOptions { base }, &tower_on_hub)?;
         if path.join("adapter_config.json").is_file() {
             rlaif_model::attach_adapter(&mut model, path)?;
             model = model.merged();
         }
-        if tokenizer.vocab_size() > model.config.text.vocab_size {
-            bail!(
-                "`{}`: the tokenizer knows {} tokens and the model only {}; the two do not belong \
-                 together",
-                path.display(),
-                tokenizer.vocab_size(),
-                model.config.text.vocab_size
-            );
-        }
+        tokenizer.check(path, &model.config)?;
         Ok(Folder {
             model,
             tokenizer: Arc::new(tokenizer),
@@ -109,18 +119,25 @@ impl Folder {
 
     /// Opens a folder that holds an adapter alone, on the weights that it names.
     fn open_adapter(path: &Path, device: &Device) -> Result<Self> {
-        let config = rlaif_model::hf::Adapter::open(path)?.config;
-        let Some(base) = config.base_model_name_or_path.filter(|base| !base.is_empty()) else {
+        Folder::open_on(&base_of(path)?, path, device)
+    }
+
+    /// Opens `base` with the adapter in `path` merged into its full weights.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and where the adapter does not fit.
+    pub fn open_on(base: &Path, path: &Path, device: &Device) -> Result<Self> {
+        let of = || format!("the base of the adapter in `{}`", path.display());
+        let located = hub::locate(base).with_context(of)?;
+        if !located.join("config.json").is_file() && located.join("adapter_config.json").is_file() {
             bail!(
-                "`{}` holds an adapter that does not say whose it is: set \
-                 `base_model_name_or_path` in its `adapter_config.json` to the model's folder",
+                "`{}`, the base of the adapter in `{}`, is an adapter itself; merge that one first",
+                base.display(),
                 path.display()
             );
-        };
-        let base = Path::new(&base);
-        let base = if base.is_relative() { path.join(base) } else { base.to_owned() };
-        let mut folder = Folder::open(&base, device)
-            .with_context(|| format!("the base of the adapter in `{}`", path.display()))?;
+        }
+        let mut folder = Folder::open(base, device).with_context(of)?;
         rlaif_model::attach_adapter(&mut folder.model, path)?;
         folder.model = folder.model.merged();
         Ok(folder)
@@ -284,19 +301,64 @@ impl Folder {
             None => FeatureCache::in_memory(bytes),
         };
         let frames = self.model.config.num_frames.unwrap_or(8);
+        let mut processor = self.processor.clone();
+        if let Some(pixels) = video.max_pixels {
+            processor.set_max_pixels(pixels).context("`video.max_pixels`")?;
+        }
         Ok(PromptBuilder {
             tokenizer: self.tokenizer.clone(),
             sampling: video
                 .sampling
                 .or(self.processor.sampling())
                 .unwrap_or(Sampling::Uniform { frames }),
-            processor: self.processor.clone(),
+            processor,
             loader: Loader::default(),
             world,
             cache,
             tower_digest: tower_digest(&self.model),
             max_completion_length,
         })
+    }
+}
+
+/// The model that the adapter in `path` names as its base: a folder, seen from the adapter's own
+/// or from where the program runs, or a name on the hub, at the `revision` that the adapter names.
+///
+/// # Errors
+///
+/// Fails where the adapter cannot be read or names none.
+pub fn base_of(path: &Path) -> Result<PathBuf> {
+    let config = rlaif_model::hf::Adapter::open(path)?.config;
+    let Some(base) = config.base_model_name_or_path.filter(|base| !base.is_empty()) else {
+        bail!(
+            "`{}` holds an adapter that does not say whose it is: set `base_model_name_or_path` in \
+             its `adapter_config.json` to the model's folder or name",
+            path.display()
+        );
+    };
+    let beside = path.join(&base);
+    if beside.is_dir() || !hub::is_name(&base) {
+        return Ok(beside);
+    }
+    let revision = config.document.get("revision").and_then(serde_json::Value::as_str);
+    match revision.filter(|_| !Path::new(&base).is_dir() && !base.contains('@')) {
+        Some(revision) => Ok(PathBuf::from(format!("{base}@{revision}"))),
+        None => Ok(PathBuf::from(base)),
+    }
+}
+
+/// The folder of a vision tower that an original LLaVA checkpoint names and does not hold. Where the
+/// hub has no answer, the loader says what is missing.
+fn tower_on_hub(name: &str) -> Option<PathBuf> {
+    if !hub::is_name(name) {
+        return None;
+    }
+    match hub::resolve(name, None) {
+        Ok(folder) => Some(folder),
+        Err(error) => {
+            tracing::warn!(tower = name, error = %error, "the vision tower is not to be had");
+            None
+        }
     }
 }
 

@@ -13,6 +13,7 @@ pub use {
 pub mod answers;
 pub mod device;
 pub mod folder;
+pub mod hub;
 pub mod judges;
 pub mod memory;
 pub mod pairs;

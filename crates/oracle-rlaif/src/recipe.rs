@@ -11,6 +11,8 @@ use rlaif_oracle::OracleConfig;
 use rlaif_train::{DpoConfig, GrpoConfig, MethodKind, RewardModelConfig, SftConfig, Trainable};
 use serde::{Deserialize, Serialize};
 
+use crate::hub;
+
 mod sections;
 
 pub use sections::{
@@ -185,6 +187,7 @@ impl Recipe {
         Ok(())
     }
 
+    /// A model that is no folder beside the recipe and has the form of a name on the hub stays one.
     fn resolve_paths(&mut self, folder: &Path) {
         let resolve = |path: &mut Option<PathBuf>| {
             if let Some(path) = path
@@ -194,7 +197,17 @@ impl Recipe {
                 *path = std::path::absolute(&joined).unwrap_or(joined);
             }
         };
-        resolve(&mut self.model.path);
+        let resolve_model = |path: &mut Option<PathBuf>| {
+            let Some(given) = path.as_deref() else { return };
+            if !hub::is_name(&given.to_string_lossy()) || folder.join(given).exists() {
+                resolve(path);
+            } else if given.is_dir()
+                && let Ok(absolute) = std::path::absolute(given)
+            {
+                *path = Some(absolute);
+            }
+        };
+        resolve_model(&mut self.model.path);
         resolve(&mut self.video.cache_dir);
         let reward = match &mut self.reward {
             Some(RewardConfig::RewardModel { path, .. }) => Some(path),
@@ -206,7 +219,7 @@ impl Recipe {
         };
         for path in reward.into_iter().chain(oracle) {
             let mut given = Some(std::mem::take(path));
-            resolve(&mut given);
+            resolve_model(&mut given);
             *path = given.unwrap_or_default();
         }
         let data = &mut self.data;

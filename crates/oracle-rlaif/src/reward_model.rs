@@ -21,6 +21,7 @@ use rlaif_train::{Reward, RewardError, RewardModelConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::folder::{self, Folder};
+use crate::hub;
 use crate::recipe::VideoConfig;
 use crate::source::common_beginning;
 
@@ -155,6 +156,7 @@ impl RewardModel {
     ///
     /// Names the file that is missing or cannot be used.
     pub fn open(path: &Path, video: &VideoConfig, device: &Device) -> Result<Self> {
+        let path = &hub::locate(path)?;
         let settings = Settings::open(path)?;
         let folder = Folder::open(path, device)?;
         let model = ScalarVlm::with_head(folder.model.clone(), path)

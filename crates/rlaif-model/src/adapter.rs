@@ -39,25 +39,36 @@ pub fn attach_adapter(model: &mut Vlm, folder: impl AsRef<Path>) -> Result<(), L
         .filter_map(|name| Some(name.strip_suffix(".lora_A.weight")?.to_owned()))
         .collect();
     let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let mut wrong = Vec::new();
     changed.decoder.named_linears("language_model", |name, linear| {
-        if layers.contains(name) {
+        if !layers.contains(name) {
+            return;
+        }
+        // Compared first: a file may speak of a rank that no memory holds.
+        let [outputs, inputs] = linear.shape();
+        let before = wrong.len();
+        for (part, takes) in [("A", [config.r, inputs]), ("B", [outputs, config.r])] {
+            let name = format!("{name}.lora_{part}.weight");
+            match stored.get(&name) {
+                Some((shape, _)) if *shape == takes => continue,
+                Some((shape, _)) => {
+                    wrong.push(format!("`{name}` is {shape:?}, the model takes {takes:?}"));
+                }
+                None => wrong.push(format!("`{name}` is missing")),
+            }
+            stored.remove(&name);
+        }
+        if wrong.len() == before {
             config.attach(linear, &mut rng);
         }
     });
-    let mut wrong = Vec::new();
     changed.walk("", &mut |name, mut slot| {
         if !name.contains(".lora_") {
             return;
         }
-        match stored.remove(name) {
-            Some((shape, values)) if shape == slot.shape() => {
-                let len = [values.len()];
-                slot.set_flat(Tensor::from_data(TensorData::new(values, len), &device));
-            }
-            Some((shape, _)) => {
-                wrong.push(format!("`{name}` is {shape:?}, the model takes {:?}", slot.shape()));
-            }
-            None => wrong.push(format!("`{name}` is missing")),
+        if let Some((_, values)) = stored.remove(name) {
+            let len = [values.len()];
+            slot.set_flat(Tensor::from_data(TensorData::new(values, len), &device));
         }
     });
     wrong.extend(stored.into_keys().map(|name| format!("`{name}` has no place in the model")));

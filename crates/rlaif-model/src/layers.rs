@@ -59,11 +59,13 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// All zeros, without an adapter.
+    /// All zeros, without an adapter. The weight is one zero seen everywhere: a model that is to be
+    /// filled takes no memory before it is.
     #[must_use]
     pub fn zeros(outputs: usize, inputs: usize, bias: bool, device: &Device) -> Self {
+        let zero = Tensor::<2>::zeros([1, 1], device);
         Linear {
-            weight: Weight::Full(Tensor::zeros([outputs, inputs], device)),
+            weight: Weight::Full(zero.expand([outputs, inputs])),
             bias: bias.then(|| Tensor::zeros([outputs], device)),
             lora: None,
         }

@@ -30,7 +30,9 @@ pub use adapter::{attach_adapter, save_adapter};
 pub use decoder::Decoder;
 pub use kv::{KvLayer, Positions, Prefix, Suffix, Turn};
 pub use layers::{Linear, Weight};
-pub use load::{LoadError, LoadOptions, init, load, load_with, save, standardise_visual_tokens};
+pub use load::{
+    LoadError, LoadOptions, init, load, load_resolved, load_with, save, standardise_visual_tokens,
+};
 pub use lora::LoraConfig;
 pub use parameters::{Gradients, Parameters, Slot};
 pub use precision::{Memory, Precision};

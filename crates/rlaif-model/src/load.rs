@@ -11,8 +11,8 @@ use rlaif_data::Pixels;
 use rlaif_ops::{FrozenFormat, FrozenMatrix, NotFinite};
 
 use crate::hf::{
-    Architecture, ConfigError, ModelConfig, Weights, WeightsError, expected_tensors, stored_name,
-    write_weights,
+    Architecture, CheckpointError, ConfigError, ModelConfig, ResolveTower, Weights, WeightsError,
+    expected_tensors, open_checkpoint, stored_name, write_weights,
 };
 use crate::layers::Weight;
 use crate::parameters::{Parameters, Slot};
@@ -29,6 +29,9 @@ pub enum LoadError {
     /// The weights.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// `config.json`, the weights, or a part that lies elsewhere.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// Weights that a format with blocks cannot hold.
     #[error("`{name}`: {source}")]
     NotFinite {
@@ -85,8 +88,22 @@ pub fn load_with(
     device: &Device,
     options: &LoadOptions,
 ) -> Result<Vlm, LoadError> {
-    let config = ModelConfig::open(&folder)?;
-    let weights = Weights::open(&folder)?;
+    load_resolved(folder, device, options, &|_| None)
+}
+
+/// [`load_with`], where `resolve` may know the folder of a vision tower that an original LLaVA
+/// checkpoint names and does not hold.
+///
+/// # Errors
+///
+/// As [`load_with`].
+pub fn load_resolved(
+    folder: impl AsRef<Path>,
+    device: &Device,
+    options: &LoadOptions,
+    resolve: ResolveTower,
+) -> Result<Vlm, LoadError> {
+    let (config, weights) = open_checkpoint(folder, resolve)?;
     weights.check(&expected_tensors(&config))?;
     let mut model = Vlm::zeros(&config, device);
     model.stored_names = Arc::new(weights.stored_names());

@@ -107,29 +107,39 @@ pub fn encode(model: &Vlm, prompts: &[&PromptInput]) -> Prefix {
 /// Panics when a clip does not fill its placeholders.
 #[must_use]
 pub fn embed(model: &Vlm, prompts: &[&PromptInput]) -> Tensor<2> {
-    let ids: Vec<u32> = prompts.iter().flat_map(|prompt| prompt.ids.iter().copied()).collect();
-    let tokens = model.decoder.embed_tokens(&ids);
     let clips: Vec<&Visual> =
         prompts.iter().filter_map(|prompt| prompt.visual.as_ref().map(|(_, v)| v)).collect();
+    // Placeholders are not looked up: a token that only marks a place may have no embedding.
+    let (mut texts, mut seen) = (Vec::new(), 0);
+    // Row of each token among the texts', or among the visual tokens.
+    let mut rows: Vec<Result<usize, usize>> = Vec::new();
+    for prompt in prompts {
+        let start = rows.len();
+        rows.extend((0..prompt.ids.len()).map(|_| Ok(0)));
+        if let Some((places, clip)) = &prompt.visual {
+            let before = seen;
+            for place in places.iter().flat_map(Clone::clone) {
+                rows[start + place] = Err(seen);
+                seen += 1;
+            }
+            let filled = model.n_visual_tokens(grid(model, clip));
+            assert_eq!(seen - before, filled, "the clip does not fill its placeholders");
+        }
+        for (row, id) in rows[start..].iter_mut().zip(&prompt.ids) {
+            if let Ok(row) = row {
+                *row = texts.len();
+                texts.push(*id);
+            }
+        }
+    }
+    let tokens = model.decoder.embed_tokens(&texts);
     if clips.is_empty() {
         return tokens;
     }
     let grids: Vec<Grid> = clips.iter().map(|clip| grid(model, clip)).collect();
     let visual = model.visual_tokens(features(model, &clips), &grids);
-    let mut rows: Vec<usize> = (0..ids.len()).collect();
-    let (mut start, mut next) = (0, ids.len());
-    for prompt in prompts {
-        if let Some((places, clip)) = &prompt.visual {
-            let filled = model.n_visual_tokens(grid(model, clip));
-            let places: Vec<usize> = places.iter().flat_map(Clone::clone).collect();
-            assert_eq!(places.len(), filled, "the clip does not fill its placeholders");
-            for place in places {
-                rows[start + place] = next;
-                next += 1;
-            }
-        }
-        start += prompt.ids.len();
-    }
+    let rows: Vec<usize> =
+        rows.into_iter().map(|row| row.unwrap_or_else(|visual| texts.len() + visual)).collect();
     let index = index_tensor(&rows, &tokens.device());
     Tensor::cat(vec![tokens, visual], 0).select(0, index)
 }

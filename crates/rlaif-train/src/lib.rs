@@ -17,6 +17,7 @@ pub mod error;
 pub mod flops;
 pub mod grpo;
 pub mod grpo_rank;
+pub mod memory;
 pub mod method;
 pub mod metrics;
 pub mod online;

@@ -31,8 +31,9 @@ static OLD_FFMPEG: AtomicBool = AtomicBool::new(false);
 /// states leads past it.
 const TAIL_SECONDS: [f64; 2] = [2.0, 10.0];
 
-/// What is done to each frame as soon as it is decoded, so that large frames do not pile up.
-pub(crate) type Finish<'a> = &'a (dyn Fn(Frame) -> Result<Frame, VideoError> + Sync);
+/// What is done to each frame of a clip of so many as soon as it is decoded, so that large frames do
+/// not pile up.
+pub(crate) type Finish<'a> = &'a (dyn Fn(Frame, usize) -> Result<Frame, VideoError> + Sync);
 
 /// The different frames of a clip, and which of them each place of the clip shows.
 pub(crate) struct Decoded {
@@ -303,7 +304,7 @@ impl Source<'_> {
 
     /// A frame as it is kept, where the clip's `copies` of it fit in memory.
     fn finished(&self, frame: Frame, copies: usize) -> Result<Frame, VideoError> {
-        let frame = (self.finish)(frame)?;
+        let frame = (self.finish)(frame, copies)?;
         self.options.within_memory(self.path, &frame, copies)?;
         Ok(frame)
     }

@@ -127,7 +127,7 @@ pub(crate) fn load_list(
     for index in wanted {
         let path = &images[index];
         deadline.check(path)?;
-        let frame = finish(still(path)?)?;
+        let frame = finish(still(path)?, decoded.places.len())?;
         options.within_memory(path, &frame, decoded.places.len())?;
         decoded.frames.push(frame);
         decoded.times.push(index as f64 / options.image_fps);
@@ -171,7 +171,8 @@ pub(crate) fn load_animation(
         }
         let frame = frame.map_err(|error| image_error(path, error))?;
         if wanted[decoded.frames.len()] == index {
-            let frame = finish(on_white(DynamicImage::ImageRgba8(frame.into_buffer())))?;
+            let frame = on_white(DynamicImage::ImageRgba8(frame.into_buffer()));
+            let frame = finish(frame, decoded.places.len())?;
             options.within_memory(path, &frame, decoded.places.len())?;
             decoded.frames.push(frame);
             decoded.times.push(if index == 0 { 0.0 } else { ends[index - 1] });

@@ -184,7 +184,7 @@ impl Loader {
         size: FrameSize,
     ) -> Result<Clip, VideoError> {
         let (found, deadline) = self.begin(video, sampling)?;
-        let decoded = self.decode(&found, sampling, size, deadline, &Ok)?;
+        let decoded = self.decode(&found, sampling, size, deadline, &|frame, _| Ok(frame))?;
         let digest = self.digest(&found, sampling, size)?;
         expand(decoded, found.path(), digest)
     }
@@ -203,7 +203,8 @@ impl Loader {
         processor: &FrameProcessor,
     ) -> Result<Pixels, VideoError> {
         let (found, deadline) = self.begin(video, sampling)?;
-        let finish = |frame: Frame| processor.frame(&frame).map_err(VideoError::from);
+        let finish =
+            |frame: Frame, of: usize| processor.frame(&frame, of).map_err(VideoError::from);
         let decoded = self.decode(&found, sampling, FrameSize::Native, deadline, &finish)?;
         let digest = self.digest(&found, sampling, FrameSize::Native)?;
         let clip = expand(decoded, found.path(), digest)?;
@@ -285,13 +286,13 @@ impl Loader {
         finish: Finish,
     ) -> Result<Decoded, VideoError> {
         let options = &self.options;
-        let resized = |frame: Frame| {
+        let resized = |frame: Frame, of: usize| {
             let (width, height) = size.of(frame.width, frame.height)?;
             check_size(found.path(), width, height)?;
             if (frame.width, frame.height) == (width, height) {
-                return finish(frame);
+                return finish(frame, of);
             }
-            finish(resize(&frame, width, height, Filter::Bicubic))
+            finish(resize(&frame, width, height, Filter::Bicubic), of)
         };
         match found {
             Found::Images(_, images) => load_list(images, sampling, options, deadline, &resized),

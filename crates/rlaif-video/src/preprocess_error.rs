@@ -71,6 +71,12 @@ pub enum PreprocessError {
         /// Rows.
         height: u32,
     },
+    /// A bound on a frame's pixels that the steps cannot keep.
+    #[error("a bound on the pixels of a frame {problem}")]
+    MaxPixels {
+        /// Why not.
+        problem: String,
+    },
     /// A step would make a frame of too many pixels.
     #[error(
         "a frame of {width} x {height} pixels would be needed on the way, above the limit of \

@@ -14,6 +14,7 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use crate::{
+    original_llava,
     preprocess::{PreprocessError, Preprocessor, Size},
     resample::Filter,
 };
@@ -22,6 +23,9 @@ use crate::{
 pub const CONFIG_FILE: &str = "preprocessor_config.json";
 /// Where `transformers` 5 saves the settings of a whole processor.
 pub(crate) const PROCESSOR_FILE: &str = "processor_config.json";
+
+/// Longest file read.
+const MAX_BYTES: u64 = 1 << 20;
 
 const FAMILY: [&str; 3] = ["CLIPImageProcessor", "CLIPFeatureExtractor", "LlavaImageProcessor"];
 /// Keys that [`Preprocessor`]'s fields stand for.
@@ -43,7 +47,8 @@ const PADDING: [&str; 2] = ["image_aspect_ratio", "do_pad"];
 
 impl Preprocessor {
     /// Reads the settings from a checkpoint folder: `preprocessor_config.json`, else the
-    /// `image_processor` of `processor_config.json`.
+    /// `image_processor` of `processor_config.json`, else what the original LLaVA code does on
+    /// the vision tower that `config.json` names.
     ///
     /// # Errors
     ///
@@ -58,6 +63,9 @@ impl Preprocessor {
             && let Some(Value::Object(inner)) = read(&path)?.remove("image_processor")
         {
             return Preprocessor::from_map(inner, &path);
+        }
+        if let Some(preprocessor) = original_llava::preprocessor(folder)? {
+            return Ok(preprocessor);
         }
         Err(PreprocessError::NoConfig { path: folder.to_owned() })
     }
@@ -190,8 +198,14 @@ pub(crate) fn write(path: &Path, map: &Map<String, Value>) -> Result<(), Preproc
 }
 
 pub(crate) fn read(path: &Path) -> Result<Map<String, Value>, PreprocessError> {
-    let text = fs::read_to_string(path)
-        .map_err(|source| PreprocessError::Io { path: path.to_owned(), source })?;
+    let io = |source| PreprocessError::Io { path: path.to_owned(), source };
+    // A pipe or a device would never end, and settings never fill more than a few lines.
+    let metadata = fs::metadata(path).map_err(io)?;
+    if !metadata.is_file() || metadata.len() > MAX_BYTES {
+        let problem = format!("not a file of at most {MAX_BYTES} bytes");
+        return Err(io(std::io::Error::other(problem)));
+    }
+    let text = fs::read_to_string(path).map_err(io)?;
     match serde_json::from_str(&text) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(_) => Err(PreprocessError::NotJson { path: path.to_owned(), source: None }),

@@ -72,16 +72,37 @@ impl FrameProcessor {
         }
     }
 
-    /// Runs the steps on one frame's 8-bit pixels.
+    /// Bounds the pixels of a frame, where the steps resize to whole patches within a budget.
+    ///
+    /// # Errors
+    ///
+    /// [`PreprocessError::MaxPixels`] where they do not, or where it is below their `min_pixels`.
+    pub fn set_max_pixels(&mut self, pixels: u64) -> Result<(), PreprocessError> {
+        let problem = match self {
+            FrameProcessor::QwenVl(steps) if pixels >= steps.min_pixels => {
+                steps.max_pixels = pixels;
+                return Ok(());
+            }
+            FrameProcessor::QwenVl(steps) => {
+                format!("must be at least the checkpoint's {}", steps.min_pixels)
+            }
+            FrameProcessor::Clip(_) | FrameProcessor::SmolVlm(_) => {
+                "is for models that take frames of any size; this one takes one size".to_owned()
+            }
+        };
+        Err(PreprocessError::MaxPixels { problem })
+    }
+
+    /// Runs the steps on one frame's 8-bit pixels; `of` is how many frames the clip has.
     ///
     /// # Errors
     ///
     /// [`PreprocessError::BadFrame`] (as frame 0) or [`PreprocessError::TooLarge`].
-    pub fn frame(&self, frame: &Frame) -> Result<Frame, PreprocessError> {
+    pub fn frame(&self, frame: &Frame, of: usize) -> Result<Frame, PreprocessError> {
         match self {
             FrameProcessor::Clip(steps) => steps.frame(frame),
             FrameProcessor::SmolVlm(steps) => steps.frame(frame),
-            FrameProcessor::QwenVl(steps) => steps.frame(frame),
+            FrameProcessor::QwenVl(steps) => steps.frame(frame, of),
         }
     }
 
@@ -108,7 +129,9 @@ impl FrameProcessor {
     pub fn apply(&self, clip: &Clip) -> Result<Pixels, PreprocessError> {
         let mut frames = Vec::with_capacity(clip.frames.len());
         for (index, frame) in clip.frames.iter().enumerate() {
-            frames.push(self.frame(frame).map_err(|error| at_frame(error, index))?);
+            frames.push(
+                self.frame(frame, clip.frames.len()).map_err(|error| at_frame(error, index))?,
+            );
         }
         self.normalize(&frames, &clip.digest, clip.video.clone())
     }

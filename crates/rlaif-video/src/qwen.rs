@@ -17,13 +17,15 @@ use crate::{
     preprocessor_config::{CONFIG_FILE, Fields, PROCESSOR_FILE, read},
     processor::VIDEO_CONFIG_FILE,
     resample::resize_as_torch,
-    sampling::count,
+    sampling::{FRAMES_LIMIT, count},
 };
 
 /// Largest aspect ratio taken, as in `transformers`.
 const LARGEST_RATIO: f64 = 200.0;
-/// Largest patch, merge or number of pixels believed.
+/// Largest number of pixels, frames or tokens believed.
 const LARGEST: u64 = 1 << 40;
+/// Largest patch or merge believed.
+const LARGEST_SIDE: u32 = 1 << 12;
 
 /// The steps between a decoded frame and Qwen2.5-VL's tower, and the rule that picks frames.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,7 +114,8 @@ impl QwenVlProcessor {
             fields.get(own),
             size.and_then(|size| size.get(edge)),
         ) {
-            (Some(value), _) | (None, Some(value)) => whole(&fields, own, value),
+            (Some(value), _) => whole(&fields, own, value),
+            (None, Some(value)) => whole(&fields, "size", value),
             (None, None) => Ok(default),
         };
         let (min_pixels, max_pixels) = (
@@ -123,28 +126,26 @@ impl QwenVlProcessor {
             let got = Value::from(min_pixels);
             return Err(fields.error("min_pixels", "at most `max_pixels`", &got));
         }
-        let sides = |field: &'static str, default: u64| match fields.get(field) {
-            None => Ok(default),
-            Some(value) => whole(&fields, field, value),
-        };
-        let small = |value: u64| u32::try_from(value.min(1 << 14)).unwrap_or(u32::MAX);
-        let temporal = sides("temporal_patch_size", 2)?;
+        let temporal_patch_size = small(&fields, "temporal_patch_size", 2)?;
         let capped = fields.flag("cap_pixels_per_frame", false)?;
-        let budget = sides("max_video_tokens", 128_000)?;
+        let budget = match fields.get("max_video_tokens") {
+            None => 128_000,
+            Some(value) => whole(&fields, "max_video_tokens", value)?,
+        };
         Ok(QwenVlProcessor {
             do_resize: fields.flag("do_resize", true)?,
             min_pixels,
             max_pixels,
             max_video_tokens: capped.then_some(budget),
-            patch_size: small(sides("patch_size", 14)?),
-            temporal_patch_size: small(temporal) as usize,
-            merge_size: small(sides("merge_size", 2)?),
+            patch_size: small(&fields, "patch_size", 14)?,
+            temporal_patch_size: temporal_patch_size as usize,
+            merge_size: small(&fields, "merge_size", 2)?,
             resample,
             rescale: fields
                 .flag("do_rescale", true)?
                 .then_some(fields.number("rescale_factor", 1.0 / 255.0)?),
             normalize: do_normalize.then_some([fields.channels("image_mean", CLIP_MEAN)?, std]),
-            sampling: sampling(&fields, small(temporal) as usize)?,
+            sampling: sampling(&fields, temporal_patch_size as usize)?,
             files: Vec::new(),
         })
     }
@@ -154,28 +155,35 @@ impl QwenVlProcessor {
         self.files.iter().map(|(name, map)| (name.as_path(), map))
     }
 
-    /// The resize of one frame; where the number of frames bounds its size, it waits for
-    /// all of them.
+    /// The resize of one frame of a clip of `of` frames.
     ///
     /// # Errors
     ///
     /// [`PreprocessError::BadFrame`] (as frame 0), [`PreprocessError::TooLarge`] or
     /// [`PreprocessError::Sliver`].
-    pub fn frame(&self, frame: &Frame) -> Result<Frame, PreprocessError> {
+    pub fn frame(&self, frame: &Frame, of: usize) -> Result<Frame, PreprocessError> {
         check_frame(frame)?;
-        if !self.do_resize || self.max_video_tokens.is_some() {
+        if !self.do_resize {
             return Ok(frame.clone());
         }
-        self.resized(frame, self.max_pixels)
-    }
-
-    fn resized(&self, frame: &Frame, max_pixels: u64) -> Result<Frame, PreprocessError> {
         let factor = self.patch_size * self.merge_size;
+        let most = self.most_pixels(of);
         let (height, width) =
-            smart_resize(frame.height, frame.width, factor, self.min_pixels, max_pixels)?;
+            smart_resize(frame.height, frame.width, factor, self.min_pixels, most)?;
         let (width, height) = within_limit(width, height)?;
         within_limit(width.into(), frame.height.into())?;
         Ok(resize_as_torch(frame, width, height, self.resample))
+    }
+
+    /// Most pixels of each of `frames` frames: with `cap_pixels_per_frame` an even share of the
+    /// tokens' pixels, within the checkpoint's bounds.
+    fn most_pixels(&self, frames: usize) -> u64 {
+        let Some(tokens) = self.max_video_tokens else { return self.max_pixels };
+        let factor = f64::from(self.patch_size * self.merge_size);
+        let total = count(tokens as f64 * (factor * factor) * 0.9) as u64;
+        let share = total.saturating_mul(self.temporal_patch_size as u64) / frames.max(1) as u64;
+        let floor = count(self.min_pixels as f64 * 1.05) as u64;
+        self.max_pixels.min(share).max(floor)
     }
 
     /// Digest of the steps and of a clip's digest.
@@ -196,19 +204,7 @@ impl QwenVlProcessor {
         video: VideoMetadata,
     ) -> Result<Pixels, PreprocessError> {
         let tables = torch_tables(self.rescale, self.normalize);
-        let digest = self.pixels_digest(clip_digest);
-        let Some(tokens) = self.max_video_tokens.filter(|_| self.do_resize) else {
-            return lay_out(frames, &tables, digest, video);
-        };
-        // Each frame may take an even share of the tokens' pixels, within the checkpoint's bounds.
-        let factor = u64::from(self.patch_size * self.merge_size);
-        let total = count(tokens as f64 * (factor * factor) as f64 * 0.9) as u64;
-        let share = total * self.temporal_patch_size as u64 / frames.len().max(1) as u64;
-        let floor = count(self.min_pixels as f64 * 1.05) as u64;
-        let most = self.max_pixels.min(share).max(floor);
-        let resized: Vec<Frame> =
-            frames.iter().map(|frame| self.resized(frame, most)).collect::<Result<_, _>>()?;
-        lay_out(&resized, &tables, digest, video)
+        lay_out(frames, &tables, self.pixels_digest(clip_digest), video)
     }
 }
 
@@ -219,7 +215,17 @@ fn whole(fields: &Fields<'_>, field: &'static str, value: &Value) -> Result<u64,
         .ok_or_else(|| fields.error(field, "a whole number above 0", value))
 }
 
-/// The rule for taking frames.
+fn small(fields: &Fields<'_>, field: &'static str, default: u32) -> Result<u32, PreprocessError> {
+    let Some(value) = fields.get(field) else { return Ok(default) };
+    let side = value.as_u64().and_then(|number| u32::try_from(number).ok());
+    side.filter(|side| (1..=LARGEST_SIDE).contains(side)).ok_or_else(|| {
+        let expected = format!("a whole number in 1..={LARGEST_SIDE}");
+        fields.error(field, &expected, value)
+    })
+}
+
+/// The rule for taking frames: by `fps`, or `num_frames` of them, rounded to whole patches. A video
+/// with fewer than `num_frames`, which `transformers` refuses, gives what it has.
 fn sampling(fields: &Fields<'_>, temporal_patch: usize) -> Result<Sampling, PreprocessError> {
     let frames = |field: &'static str, default: usize| match fields.get(field) {
         None => Ok(default),
@@ -227,10 +233,24 @@ fn sampling(fields: &Fields<'_>, temporal_patch: usize) -> Result<Sampling, Prep
             whole(fields, field, value).map(|n| usize::try_from(n).unwrap_or(usize::MAX))
         }
     };
+    let (mut min_frames, mut max_frames) = (frames("min_frames", 4)?, frames("max_frames", 768)?);
+    if let Some(value) = fields.get("num_frames") {
+        if fields.get("fps").is_some() {
+            return Err(fields.error("num_frames", "absent where `fps` is given", value));
+        }
+        let patches = frames("num_frames", 0)? as f64 / temporal_patch as f64;
+        max_frames = count(patches.round_ties_even()).saturating_mul(temporal_patch);
+        min_frames = max_frames;
+        if !(1..=FRAMES_LIMIT).contains(&max_frames) {
+            let expected =
+                format!("above half of `temporal_patch_size` and at most {FRAMES_LIMIT}");
+            return Err(fields.error("num_frames", &expected, value));
+        }
+    }
     let rule = Sampling::QwenVl {
         fps: fields.number("fps", 2.0)?,
-        max_frames: frames("max_frames", 768)?,
-        min_frames: frames("min_frames", 4)?,
+        max_frames,
+        min_frames,
         temporal_patch,
     };
     match rule.validate() {

@@ -26,7 +26,9 @@
 //!
 //! The Qwen2.5-VL rule is that of `Qwen2VLVideoProcessor.sample_frames`, in its floating point: as many
 //! frames as the rate asks for within `min_frames ..= max_frames`, rounded down to a multiple of
-//! `temporal_patch`. A video shorter than that gives all its frames.
+//! `temporal_patch`. A video shorter than that gives all its frames. Where rounding lets
+//! `torch.arange` run one past the last frame (17 frames, 14 wanted), `transformers` fails; here the
+//! frames before it are taken.
 
 use rlaif_data::{VideoMetadata, arange_f32};
 use serde::{Deserialize, Serialize};
@@ -243,8 +245,9 @@ fn qwen_indices(n: usize, wanted: f64, min: usize, max: usize, patch: usize) -> 
         return (0..n).collect();
     }
     let step = n as f64 / frames as f64;
-    let times = arange_f32(0.0, n as f64, step);
-    times.into_iter().map(|time| count(f64::from(time)).min(n - 1)).collect()
+    // Rounding makes `arange` one longer here and there; transformers then asks for frame n.
+    let times = arange_f32(0.0, n as f64, step).into_iter().take(frames);
+    times.map(|time| count(f64::from(time)).min(n - 1)).collect()
 }
 
 /// Seconds that SmolVLM's rule leaves out at either end of a long video.

@@ -17,8 +17,8 @@ use super::{Context, Outcome};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct EvalArgs {
-    /// Checkpoint folder
-    #[arg(long, value_name = "DIR")]
+    /// Checkpoint folder, or a name on the Hugging Face hub
+    #[arg(long, visible_alias = "model", value_name = "DIR|NAME")]
     checkpoint: PathBuf,
     /// Questions: a JSONL file with `video`, `messages`, and `reference` or `choices`
     #[arg(long, value_name = "FILE.jsonl")]
@@ -27,7 +27,7 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// A second checkpoint to compare with, question by question
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR|NAME")]
     baseline: Option<PathBuf>,
     /// Folder that relative video paths start from; the data file's own where absent
     #[arg(long, value_name = "DIR")]

@@ -16,8 +16,8 @@ use super::{Context, Outcome};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct GenerateArgs {
-    /// Checkpoint folder
-    #[arg(long, value_name = "DIR")]
+    /// Checkpoint folder, or a name on the Hugging Face hub
+    #[arg(long, visible_alias = "model", value_name = "DIR|NAME")]
     checkpoint: PathBuf,
     /// Video file, animated image, folder of frames, or `world:test/3`
     #[arg(long, value_name = "FILE")]

@@ -12,6 +12,7 @@ mod bench;
 mod dpo;
 mod eval;
 mod generate;
+mod merge;
 mod preferences;
 pub(crate) mod progress;
 mod quickstart;
@@ -64,6 +65,8 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Ask a checkpoint about a video
     Generate(generate::GenerateArgs),
+    /// Write an adapter and its base as one plain checkpoint
+    Merge(merge::MergeArgs),
     /// ClipWorld: export its clips as files, or look at one
     #[command(subcommand)]
     World(world::WorldCommand),
@@ -111,6 +114,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Outcome> {
         Command::Reproduce(args) => reproduce::run(&context, args),
         Command::Eval(args) => eval::run(&context, args),
         Command::Generate(args) => generate::run(&context, args),
+        Command::Merge(args) => merge::run(&context, args),
         Command::World(command) => world::run(&context, command),
         Command::Report(args) => report::run(args),
         Command::Recipe(command) => recipe::run(command),
@@ -183,6 +187,10 @@ pub(crate) struct RecipeArgs {
     /// Recipe file
     #[arg(long, value_name = "FILE.toml")]
     recipe: PathBuf,
+    /// Start from this model instead of the recipe's `model.path`: a folder, or a name on the
+    /// Hugging Face hub, `org/name` or `org/name@revision`
+    #[arg(long, value_name = "DIR|NAME")]
+    model: Option<String>,
     /// Override a key of the recipe, for instance `--set train.beta=0.02`
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
@@ -190,6 +198,14 @@ pub(crate) struct RecipeArgs {
 
 impl RecipeArgs {
     fn read(&self) -> Result<oracle_rlaif::recipe::Recipe> {
-        oracle_rlaif::recipe::Recipe::read(&self.recipe, &self.overrides)
+        let mut overrides = self.overrides.clone();
+        if let Some(model) = &self.model {
+            // As typed, a folder is seen from here; in a recipe, from the recipe's own folder.
+            let path = std::path::Path::new(model);
+            let path = if path.is_dir() { std::path::absolute(path)? } else { path.to_owned() };
+            let value = serde_json::to_string(&path)?;
+            overrides.push(format!("model.path={value}"));
+        }
+        oracle_rlaif::recipe::Recipe::read(&self.recipe, &overrides)
     }
 }

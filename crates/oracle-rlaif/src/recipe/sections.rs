@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSource {
-    /// A Hugging Face folder.
+    /// A Hugging Face folder, or a name on the hub, `org/name` or `org/name@revision`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// A small model with random weights and ClipWorld's vocabulary.
@@ -60,10 +60,14 @@ impl Default for ClipWorldModel {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VideoConfig {
-    /// Frames that are taken; where absent, as many as the model's `num_frames` says, evenly
-    /// spread, or 8.
+    /// Frames that are taken; where absent, by the rule of the checkpoint's own processor, else as many
+    /// as the model's `num_frames` says, evenly spread, or 8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sampling: Option<Sampling>,
+    /// Most pixels of a frame, in place of the checkpoint's own bound: for models that take frames of
+    /// any size (Qwen2.5-VL), whose prompts grow with them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_pixels: Option<u64>,
     /// What happens to a row whose clip cannot be read. Default `error`.
     pub on_bad_clip: BadClipPolicy,
     /// Folder of the feature cache; in memory alone where absent.
@@ -77,6 +81,7 @@ impl Default for VideoConfig {
     fn default() -> Self {
         VideoConfig {
             sampling: None,
+            max_pixels: None,
             on_bad_clip: BadClipPolicy::default(),
             cache_dir: None,
             cache_memory_mib: 512,

@@ -23,7 +23,7 @@ fn recipe(folder: &Path, model: &Path) -> PathBuf {
         r#"
 seed = 3
 [model]
-path = {model:?}
+path = '{}'
 [data.sft.world]
 split = "train"
 clips = 3
@@ -46,7 +46,8 @@ gradient_checkpointing = true
 learning_rate = 1e-2
 trainable = {{ type = "lora", r = 2 }}
 sampling = {{ max_completion_length = 4 }}
-"#
+"#,
+        model.display()
     );
     std::fs::write(&file, toml).expect("the recipe is written");
     file

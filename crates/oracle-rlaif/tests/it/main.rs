@@ -3,7 +3,12 @@
 mod baselines;
 mod checkpoints;
 mod commands;
+#[cfg(any(feature = "cuda", feature = "vulkan", feature = "metal"))]
+mod device;
 mod files;
+mod memory;
+mod merge;
+mod original;
 mod packed;
 mod quickstart;
 mod reproduce;

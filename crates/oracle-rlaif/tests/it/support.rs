@@ -8,10 +8,10 @@ use burn::tensor::Device;
 use oracle_rlaif::folder::Folder;
 use oracle_rlaif::recipe::ClipWorldModel;
 
-/// The program, quiet in colours and environment.
+/// The program, quiet in colours and environment, away from the network.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_oracle-rlaif"));
-    command.env_remove("RUST_LOG");
+    command.env_remove("RUST_LOG").env("HF_HUB_OFFLINE", "1");
     command
 }
 

@@ -8,17 +8,19 @@
 //! `transformers` carries them along as plain attributes.
 
 mod llava;
+mod original;
 mod qwen;
 mod read;
 mod smolvlm;
 mod text;
 mod write;
 
-pub use llava::{Activation, LlavaConfig, VideoPooling, VisionConfig};
+pub use llava::{Activation, LlavaConfig, LlavaLayout, VideoPooling, VisionConfig};
 pub use qwen::QwenVlConfig;
 pub use smolvlm::SmolVlmConfig;
 pub use text::{AttentionBias, TextConfig};
 
+pub(super) use original::is_original_llava;
 pub(super) use write::one_or_many;
 
 use std::path::{Path, PathBuf};
@@ -27,6 +29,7 @@ use serde_json::{Map, Value};
 
 use crate::hf::fields::FieldError;
 use crate::hf::files::{FileError, read_json, write_json};
+use crate::hf::llava_tower::ResolveTower;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -117,14 +120,31 @@ impl ModelConfig {
         }
     }
 
+    /// Whether the decoder's keys stand at the top of the document.
+    fn is_flat(&self) -> bool {
+        self.llava().is_some_and(|llava| llava.layout != LlavaLayout::Transformers)
+    }
+
     /// Reads `config.json` in `dir`.
     ///
     /// # Errors
     ///
     /// When the file cannot be read or a key in it cannot be used; the message names both.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, ConfigError> {
-        let path = dir.as_ref().join("config.json");
-        let value = read_json(&path)?;
+        Self::open_with(dir, &|_| None)
+    }
+
+    /// [`open`](Self::open), where `resolve` may know the folder of a vision tower by the name
+    /// that the original LLaVA layout calls it.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_with(dir: impl AsRef<Path>, resolve: ResolveTower) -> Result<Self, ConfigError> {
+        let dir = dir.as_ref();
+        let path = dir.join("config.json");
+        let mut value = read_json(&path)?;
+        original::complete(&mut value, dir, resolve)?;
         Self::from_json(&value).map_err(|source| ConfigError::Field { path, source })
     }
 

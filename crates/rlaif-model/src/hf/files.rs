@@ -1,7 +1,7 @@
 //! Reading JSON files and replacing files whole.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -16,6 +16,14 @@ pub enum FileError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// The file is longer than any of its kind.
+    #[error("{} has more than {limit} bytes, too many for such a file", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// Most bytes that are read.
+        limit: u64,
     },
     /// The file is not JSON.
     #[error("{} is not valid JSON: {source}; the file may be cut off, fetch it again", path.display())]
@@ -45,14 +53,47 @@ impl FileError {
     }
 }
 
+/// Longest JSON file read, in bytes: parsed, it may take thirty times as much.
+pub(crate) const MAX_JSON: u64 = 8 << 20;
+/// Longest other text read, in bytes; the largest `tokenizer.json` known have some 35 MB.
+const MAX_TEXT: u64 = 128 << 20;
+
+/// Size of a regular file: a pipe or a device would keep its reader waiting, or never end.
+pub(crate) fn regular_size(path: &Path) -> Result<u64, FileError> {
+    let metadata = std::fs::metadata(path).map_err(FileError::read(path))?;
+    if !metadata.is_file() {
+        return Err(FileError::read(path)(io::Error::other("not a regular file")));
+    }
+    Ok(metadata.len())
+}
+
 /// Reads a text file.
 pub(crate) fn read_text(path: &Path) -> Result<String, FileError> {
-    std::fs::read_to_string(path).map_err(FileError::read(path))
+    read_limited(path, MAX_TEXT)
+}
+
+/// Reads a text file of at most `limit` bytes.
+pub(crate) fn read_limited(path: &Path, limit: u64) -> Result<String, FileError> {
+    let text = String::from_utf8(read_bytes(path, limit)?)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"));
+    text.map_err(FileError::read(path))
+}
+
+/// Reads a file of at most `limit` bytes.
+pub(crate) fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+    if regular_size(path)? > limit {
+        return Err(FileError::TooLong { path: path.to_owned(), limit });
+    }
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(limit).read_to_end(&mut bytes))
+        .map_err(FileError::read(path))?;
+    Ok(bytes)
 }
 
 /// Reads a JSON file.
 pub(crate) fn read_json(path: &Path) -> Result<Value, FileError> {
-    let text = read_text(path)?;
+    let text = read_limited(path, MAX_JSON)?;
     serde_json::from_str(&text).map_err(|source| FileError::Json { path: path.to_owned(), source })
 }
 

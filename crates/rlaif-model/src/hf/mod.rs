@@ -1,13 +1,14 @@
-//! Hugging Face folders in and out, as `transformers`' `LlavaForConditionalGeneration` reads and
-//! writes them. Plain numbers, no tensors.
+//! Hugging Face folders in and out, as `transformers` reads and writes them, and those of the
+//! original LLaVA code. Plain numbers, no tensors.
 //!
 //! | file | here |
 //! |---|---|
 //! | `config.json` | [`ModelConfig`] |
 //! | `model.safetensors`, shards and index | [`Weights`], [`write_weights`] |
-//! | `tokenizer.json`, `tokenizer_config.json`, `chat_template.jinja` | [`ChatTokenizer`] |
+//! | `pytorch_model.bin`, shards and index | [`Weights`], read only |
+//! | `tokenizer.json` or `tokenizer.model`, `tokenizer_config.json`, `chat_template.jinja` | [`ChatTokenizer`] |
 //! | `generation_config.json` | [`GenerationConfig`] |
-//! | `adapter_config.json`, `adapter_model.safetensors` | [`Adapter`], [`write_adapter`] |
+//! | `adapter_config.json`, `adapter_model.safetensors` or `.bin` | [`Adapter`], [`write_adapter`] |
 //!
 //! Opening a checkpoint, before any tensor is made:
 //!
@@ -23,13 +24,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! `preprocessor_config.json` belongs to `rlaif-video`. Written files replace older ones at once
+//! [`open_checkpoint`] also finds the parts that the original LLaVA code keeps in other files, a
+//! vision tower and a projector. Nothing in these files is run, and what they declare is checked
+//! before memory is set aside for it. `preprocessor_config.json` belongs to `rlaif-video`. Written files replace older ones at once
 //! (temporary file, fsync, rename).
 
 mod config;
 mod fields;
 mod files;
+#[doc(hidden)]
+pub mod fuzzing;
 mod generation;
+mod llava_tower;
 mod peft;
 mod smolvlm_text;
 #[cfg(test)]
@@ -38,16 +44,17 @@ mod tokenizer;
 mod weights;
 
 pub use config::{
-    Activation, Architecture, AttentionBias, ConfigError, LlavaConfig, ModelConfig, QwenVlConfig,
-    SmolVlmConfig, TextConfig, VideoPooling, VisionConfig, WeightFormat,
+    Activation, Architecture, AttentionBias, ConfigError, LlavaConfig, LlavaLayout, ModelConfig,
+    QwenVlConfig, SmolVlmConfig, TextConfig, VideoPooling, VisionConfig, WeightFormat,
 };
 pub use fields::FieldError;
 pub use files::FileError;
 pub use generation::{GenerationConfig, GenerationError};
+pub use llava_tower::{CheckpointError, ResolveTower, open_checkpoint};
 pub use peft::{Adapter, AdapterConfig, AdapterError, write_adapter};
 pub use smolvlm_text::smolvlm_text;
 pub use tokenizer::{ChatTokenizer, PromptTokens, Template, TokenizerError, VideoText};
 pub use weights::{
-    Weights, WeightsError, canonical_name, decoder_module, expected_tensors, stored_name,
-    write_weights,
+    Dtype, MAX_SHARD_BYTES, RawTensor, TorchError, Weights, WeightsError, canonical_name,
+    decoder_module, expected_tensors, stored_name, write_shards, write_weights,
 };

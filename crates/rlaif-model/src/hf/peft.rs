@@ -39,15 +39,6 @@ pub enum AdapterError {
     /// The weights could not be read or written.
     #[error(transparent)]
     Weights(#[from] WeightsError),
-    /// The folder holds PEFT's older file.
-    #[error(
-        "{}: there is adapter_model.bin but no adapter_model.safetensors; load it once with PEFT \
-         and save it, which writes safetensors", dir.display()
-    )]
-    Pickle {
-        /// The folder.
-        dir: PathBuf,
-    },
 }
 
 /// `adapter_config.json`. Names follow PEFT's `LoraConfig`; other keys are kept for saving.
@@ -182,7 +173,11 @@ impl AdapterConfig {
         document.insert("lora_alpha".to_owned(), alpha);
         document.insert("lora_dropout".to_owned(), json!(self.lora_dropout));
         document.insert("base_model_name_or_path".to_owned(), json!(self.base_model_name_or_path));
-        let module = decoder.rsplit('.').next().unwrap_or(decoder);
+        let module = match decoder {
+            // The tower's modules lie below `model` too, but none of them in `model.layers`.
+            "model" => r"model\.layers",
+            _ => decoder.rsplit('.').next().unwrap_or(decoder),
+        };
         let pattern = format!(r".*{module}.*\.({})", self.target_modules.join("|"));
         document.insert("target_modules".to_owned(), json!(pattern));
         Value::Object(document)
@@ -210,9 +205,10 @@ impl Adapter {
         let value = read_json(&path)?;
         let mut config = AdapterConfig::from_json(&value)
             .map_err(|source| AdapterError::Field { path, source })?;
-        let file = dir.join(WEIGHTS);
-        if !file.exists() && dir.join("adapter_model.bin").exists() {
-            return Err(AdapterError::Pickle { dir: dir.to_owned() });
+        let mut file = dir.join(WEIGHTS);
+        let older = dir.join("adapter_model.bin");
+        if !file.exists() && older.exists() {
+            file = older;
         }
         let weights = Weights::from_files(dir, vec![file], |name| {
             canonical_name(name.strip_prefix("base_model.model.").unwrap_or(name))

@@ -6,9 +6,13 @@
 //! (a question about `</s>`, say) stays text; see the source of `protect`.
 
 mod clock;
-mod open;
+mod library;
+pub(in crate::hf) mod open;
 mod protect;
+pub(in crate::hf) mod sentencepiece;
+mod split;
 mod template;
+mod vocabulary;
 mod word_level;
 
 use std::collections::BTreeSet;
@@ -20,6 +24,7 @@ use serde_json::{Map, Value, json};
 use tokenizers::Tokenizer;
 
 use crate::hf::files::{FileError, write_atomic, write_json};
+use library::{decode, encode};
 use protect::{Marks, Piece, protect};
 use template::ChatTemplate;
 pub use template::Template;
@@ -72,6 +77,19 @@ pub enum TokenizerError {
         token: String,
         /// How often it came out.
         found: usize,
+    },
+    /// The tokenizer is another model's.
+    #[error(
+        "{}: the tokenizer knows {tokens} tokens and the model of config.json only {embeddings}; \
+         the two do not belong together", dir.display()
+    )]
+    Vocabulary {
+        /// The folder.
+        dir: PathBuf,
+        /// Embeddings that the tokenizer's ids need.
+        tokens: usize,
+        /// Embeddings that the model has.
+        embeddings: usize,
     },
     /// A text could not be encoded.
     #[error("cannot encode {text:?}: {problem}")]
@@ -139,6 +157,9 @@ pub struct ChatTokenizer {
     specials: Vec<String>,
     special_ids: BTreeSet<u32>,
     forbidden_ids: Vec<u32>,
+    /// Whether what follows the video is encoded as a text of its own, as the original LLaVA code
+    /// does: a tokenizer that puts a space before a text puts one there too.
+    split_at_video: bool,
     answer: AnswerFrame,
 }
 
@@ -299,19 +320,15 @@ impl ChatTokenizer {
         marks: &Marks,
         add_special_tokens: bool,
     ) -> Result<Vec<u32>, TokenizerError> {
-        let encode = |tokenizer: &Tokenizer, text: &str, add: bool| {
-            let encoding = tokenizer.encode_fast(text, add);
-            encoding.map(|e| e.get_ids().to_vec()).map_err(|error| encode_error(text, &error))
-        };
         if marks.is_empty() {
-            return encode(&self.tokenizer, text, add_special_tokens);
+            return self.encode_split(text, add_special_tokens);
         }
         let mut ids = Vec::new();
         for (index, piece) in marks.pieces(text).into_iter().enumerate() {
             match piece {
                 Piece::Text(text) => {
                     let add = add_special_tokens && index == 0;
-                    ids.extend(encode(&self.tokenizer, text, add)?);
+                    ids.extend(self.encode_split(text, add)?);
                 }
                 Piece::Literal(word) => {
                     let special = |id: &u32| self.forbids(*id) || self.eos_ids.contains(id);
@@ -342,8 +359,8 @@ impl ChatTokenizer {
     /// Text of token ids without special tokens; ids outside of the vocabulary are passed over.
     #[must_use]
     pub fn decode(&self, ids: &[u32]) -> String {
-        // The only failure the library knows is a decoder that rejects a token's spelling.
-        self.tokenizer.decode(ids, true).unwrap_or_else(|_| {
+        // A decoder may reject a token's spelling.
+        decode(&self.tokenizer, ids).unwrap_or_else(|| {
             let tokens = ids.iter().filter(|id| !self.forbids(**id));
             tokens.filter_map(|id| self.tokenizer.id_to_token(*id)).collect()
         })
@@ -372,14 +389,6 @@ impl ChatTokenizer {
     #[must_use]
     pub fn forbidden_ids(&self) -> &[u32] {
         &self.forbidden_ids
-    }
-
-    /// One more than the largest token id: a model needs at least as many embeddings (a
-    /// placeholder that only stands for visual tokens may lie beyond).
-    #[must_use]
-    pub fn vocab_size(&self) -> usize {
-        let largest = self.tokenizer.get_vocab(true).into_values().max();
-        largest.map_or(0, |id| id as usize + 1)
     }
 }
 

@@ -1,218 +1,153 @@
-//! `model.safetensors`, whole or sharded, read tensor by tensor.
+//! Weights files, whole or in shards, read tensor by tensor: safetensors, and the state dicts of
+//! `torch.save`.
 
+mod error;
+pub(in crate::hf) mod fuzzing;
+mod header;
+mod index;
+mod map;
 mod names;
+mod read;
+mod torch;
 mod write;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use half::{bf16, f16};
-use safetensors::tensor::{Dtype, Metadata};
-use serde_json::Value;
+pub use safetensors::tensor::Dtype;
 
-use crate::hf::files::{FileError, read_json};
+use crate::hf::files::{FileError, regular_size};
+pub use error::WeightsError;
 use names::is_buffer;
 pub use names::{canonical_name, decoder_module, expected_tensors, stored_name};
+pub use read::RawTensor;
+use read::{Source, Stored};
+pub use torch::TorchError;
 pub(in crate::hf) use write::write_safetensors;
-pub use write::write_weights;
+pub use write::{MAX_SHARD_BYTES, write_shards, write_weights};
 
-/// Largest header read, as in the `safetensors` library.
-const MAX_HEADER: u64 = 100_000_000;
 const HEAD: &str = "language_model.lm_head.weight";
 const EMBEDDINGS: &str = "language_model.model.embed_tokens.weight";
-
-/// Why weights cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum WeightsError {
-    /// A file could not be read or written.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The folder holds no weights that can be read.
-    #[error("{}: neither model.safetensors nor model.safetensors.index.json{hint}", dir.display())]
-    None {
-        /// The folder.
-        dir: PathBuf,
-        /// What to do about it.
-        hint: &'static str,
-    },
-    /// A file is not a whole safetensors file.
-    #[error("{}: {problem}", path.display())]
-    Broken {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// Two tensors of one file set have the same canonical name.
-    #[error("{}: holds `{first}` and `{second}`, which are the same tensor in two layouts", path.display())]
-    Twice {
-        /// The file that holds the second.
-        path: PathBuf,
-        /// Name found first.
-        first: String,
-        /// Name found afterwards.
-        second: String,
-    },
-    /// A tensor that the model needs is not there.
-    #[error("{}: no tensor `{name}`", dir.display())]
-    Missing {
-        /// The folder.
-        dir: PathBuf,
-        /// Canonical name.
-        name: String,
-    },
-    /// The tensors are not those of the model that `config.json` describes.
-    #[error("{}: the weights do not fit config.json:{}", dir.display(), misfit(missing, unknown, misshapen))]
-    Misfit {
-        /// The folder.
-        dir: PathBuf,
-        /// Canonical names that should be there.
-        missing: Vec<String>,
-        /// Names that no part of the model has.
-        unknown: Vec<String>,
-        /// Name, shape expected, shape found.
-        misshapen: Vec<(String, Vec<usize>, Vec<usize>)>,
-    },
-    /// A checkpoint that ties its head stores another head.
-    #[error(
-        "{}: config.json ties the head to the embeddings (`tie_word_embeddings`), but \
-         `lm_head.weight` differs from them; set it to false", dir.display()
-    )]
-    Untied {
-        /// The folder.
-        dir: PathBuf,
-    },
-    /// The data handed over for writing does not fill its shape.
-    #[error("tensor `{name}` of shape {shape:?} was given {len} values")]
-    Length {
-        /// Name of the tensor.
-        name: String,
-        /// Its shape.
-        shape: Vec<usize>,
-        /// Number of values.
-        len: usize,
-    },
-}
-
-fn misfit(
-    missing: &[String],
-    unknown: &[String],
-    misshapen: &[(String, Vec<usize>, Vec<usize>)],
-) -> String {
-    let missing = missing.iter().map(|name| {
-        format!(
-            "
-  missing: {name}"
-        )
-    });
-    let unknown = unknown.iter().map(|name| {
-        format!(
-            "
-  unknown: {name}"
-        )
-    });
-    let misshapen = misshapen.iter().map(|(name, expected, found)| {
-        format!(
-            "
-  shape of {name}: {found:?}, expected {expected:?}"
-        )
-    });
-    missing.chain(unknown).chain(misshapen).collect()
-}
 
 #[derive(Clone, Debug)]
 struct Place {
     /// Index into the files.
     file: usize,
-    /// Name in the file.
-    stored: String,
-    format: Dtype,
-    shape: Vec<usize>,
-    /// First byte within the file.
-    start: u64,
-    /// Bytes.
-    len: usize,
+    stored: Stored,
 }
 
 /// The tensors of a checkpoint under their canonical names (see
-/// [`canonical_name`](super::canonical_name)). Only headers are held; data is read on demand.
+/// [`canonical_name`](super::canonical_name)). Only headers are held; data is mapped on demand.
 #[derive(Clone, Debug)]
 pub struct Weights {
     dir: PathBuf,
-    files: Vec<PathBuf>,
+    files: Vec<Source>,
     places: BTreeMap<String, Place>,
 }
 
 impl Weights {
-    /// Opens `model.safetensors` in `dir`, or the shards that `model.safetensors.index.json`
-    /// names.
+    /// Opens the weights in `dir`: `model.safetensors`, else the shards that
+    /// `model.safetensors.index.json` names, else `pytorch_model.bin` or the shards of
+    /// `pytorch_model.bin.index.json`.
+    ///
+    /// Files of PyTorch's are read without running anything in them: see [`TorchError`].
     ///
     /// # Errors
     ///
     /// When there is no such file, or one is broken, cut off or of a foreign format.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, WeightsError> {
         let dir = dir.as_ref();
-        let whole = dir.join("model.safetensors");
-        if whole.is_file() {
-            return Self::from_files(dir, vec![whole], canonical_name);
+        for (whole, extension) in
+            [("model.safetensors", "safetensors"), ("pytorch_model.bin", "bin")]
+        {
+            if dir.join(whole).exists() {
+                return Self::from_files(dir, vec![dir.join(whole)], canonical_name);
+            }
+            let index = dir.join(format!("{whole}.index.json"));
+            if index.exists() {
+                return Self::from_index(dir, &index, extension);
+            }
         }
-        let index = dir.join("model.safetensors.index.json");
-        if !index.is_file() {
-            let torch = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
-            let hint = if torch.iter().any(|name| dir.join(name).exists()) {
-                "; it holds pytorch_model.bin: open it with transformers and save it again, which \
-                 writes safetensors"
-            } else {
-                "; is this a checkpoint folder?"
-            };
-            return Err(WeightsError::None { dir: dir.to_owned(), hint });
-        }
-        let broken = |problem: String| WeightsError::Broken { path: index.clone(), problem };
-        let document = read_json(&index)?;
-        let map = document
-            .get("weight_map")
-            .and_then(Value::as_object)
-            .ok_or_else(|| broken("no `weight_map` object".to_owned()))?;
-        let mut shards = std::collections::BTreeSet::new();
-        for (tensor, shard) in map {
-            let shard = shard
-                .as_str()
-                .filter(|name| Path::new(name).components().count() == 1 && *name != "..")
-                .ok_or_else(|| broken(format!("`weight_map.{tensor}` is not a file name")))?;
-            shards.insert(dir.join(shard));
-        }
-        let weights = Self::from_files(dir, shards.into_iter().collect(), canonical_name)?;
-        for tensor in map.keys() {
-            if !weights.places.contains_key(&canonical_name(tensor)) {
-                return Err(broken(format!("`{tensor}` is in none of the shards")));
+        Err(WeightsError::None { dir: dir.to_owned() })
+    }
+
+    /// Opens one weights file of any name; `.bin`, `.pt`, `.pth` and zip archives are PyTorch's.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_file(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
+        let path = path.as_ref();
+        let dir = path.parent().unwrap_or(Path::new(""));
+        Self::from_files(dir, vec![path.to_owned()], canonical_name)
+    }
+
+    fn from_index(dir: &Path, index: &Path, extension: &str) -> Result<Self, WeightsError> {
+        let shards = index::read_index(index, extension)?;
+        let files = shards.keys().map(|shard| dir.join(shard)).collect();
+        let weights = Self::from_files(dir, files, canonical_name)?;
+        for (file, (shard, tensors)) in shards.iter().enumerate() {
+            let held: HashSet<&str> = weights
+                .places
+                .values()
+                .filter(|place| place.file == file)
+                .map(|place| place.stored.name.as_str())
+                .collect();
+            if let Some(tensor) = tensors.iter().find(|tensor| !held.contains(tensor.as_str())) {
+                let problem = format!("`{tensor}` is not in {shard}, where the index says it is");
+                return Err(WeightsError::Broken { path: index.to_owned(), problem });
             }
         }
         Ok(weights)
     }
 
-    /// Opens safetensors files that lie in `dir`, naming tensors by `canonical`.
+    /// Opens weights files that lie in `dir`, naming tensors by `canonical`.
     pub(super) fn from_files(
         dir: &Path,
         files: Vec<PathBuf>,
         canonical: impl Fn(&str) -> String,
     ) -> Result<Self, WeightsError> {
+        let mut sources = Vec::new();
         let mut places: BTreeMap<String, Place> = BTreeMap::new();
-        for (index, path) in files.iter().enumerate() {
-            for place in read_header(path, index)? {
-                let name = canonical(&place.stored);
+        for (file, path) in files.into_iter().enumerate() {
+            let (size, tensors) = read_header(&path)?;
+            for stored in tensors {
+                let name = canonical(&stored.name);
                 if let Some(first) = places.get(&name) {
                     return Err(WeightsError::Twice {
-                        path: path.clone(),
-                        first: first.stored.clone(),
-                        second: place.stored,
+                        path,
+                        first: first.stored.name.clone(),
+                        second: stored.name,
                     });
                 }
-                places.insert(name, place);
+                places.insert(name, Place { file, stored });
             }
+            sources.push(Source { path, size });
         }
-        Ok(Weights { dir: dir.to_owned(), files, places })
+        Ok(Weights { dir: dir.to_owned(), files: sources, places })
+    }
+
+    /// Takes tensors of another file set in: `place` gives the canonical name of one to be taken,
+    /// and the name to save it under where that is not the one it has.
+    pub(super) fn adopt(
+        &mut self,
+        other: Weights,
+        place: impl Fn(&str) -> Option<(String, Option<String>)>,
+    ) -> Result<(), WeightsError> {
+        let first = self.files.len();
+        for (name, Place { file, mut stored }) in other.places {
+            let Some((canonical, rename)) = place(&name) else { continue };
+            stored.name = rename.unwrap_or(stored.name);
+            if let Some(twin) = self.places.get(&canonical) {
+                let (path, first) = (other.files[file].path.clone(), twin.stored.name.clone());
+                return Err(WeightsError::Twice { path, first, second: stored.name });
+            }
+            self.places.insert(canonical, Place { file: first + file, stored });
+        }
+        self.files.extend(other.files);
+        Ok(())
     }
 
     /// Canonical names, sorted.
@@ -223,13 +158,30 @@ impl Weights {
     /// What the files call each tensor, by its canonical name.
     #[must_use]
     pub fn stored_names(&self) -> BTreeMap<String, String> {
-        self.places.iter().map(|(name, place)| (name.clone(), place.stored.clone())).collect()
+        self.places.iter().map(|(name, place)| (name.clone(), place.stored.name.clone())).collect()
     }
 
     /// Shape of the tensor called `name`, where there is one.
     #[must_use]
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.places.get(name).map(|place| place.shape.as_slice())
+        self.places.get(name).map(|place| place.stored.shape.as_slice())
+    }
+
+    /// Number format of the tensor called `name`, where there is one.
+    #[must_use]
+    pub fn dtype(&self, name: &str) -> Option<Dtype> {
+        self.places.get(name).map(|place| place.stored.dtype)
+    }
+
+    /// One tensor as its file holds it, mapped and not copied: nothing is read until its bytes
+    /// are.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such tensor or its file cannot be mapped.
+    pub fn raw(&self, name: &str) -> Result<RawTensor, WeightsError> {
+        let place = self.place(name)?;
+        read::raw(&self.files[place.file], &place.stored)
     }
 
     /// Reads one tensor: its shape and its values in row-major order, converted to `f32`.
@@ -238,27 +190,14 @@ impl Weights {
     ///
     /// When there is no such tensor, it is not of a floating-point format, or reading fails.
     pub fn tensor(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), WeightsError> {
-        let (place, bytes) = self.bytes(name)?;
-        let path = &self.files[place.file];
-        let values = match place.format {
-            Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-            Dtype::F16 => {
-                bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect()
-            }
-            Dtype::BF16 => {
-                bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect()
-            }
-            other => {
-                return Err(WeightsError::Broken {
-                    path: path.clone(),
-                    problem: format!(
-                        "tensor `{}` is {other:?}; supported: F32, F16, BF16",
-                        place.stored
-                    ),
-                });
-            }
-        };
-        Ok((place.shape.clone(), values))
+        let raw = self.raw(name)?;
+        if let Some(values) = raw.to_f32() {
+            return Ok((raw.shape, values));
+        }
+        let place = self.place(name)?;
+        let (stored, dtype) = (&place.stored.name, raw.dtype);
+        let problem = format!("tensor `{stored}` is {dtype:?}; supported: F32, F16, BF16");
+        Err(WeightsError::Broken { path: self.files[place.file].path.clone(), problem })
     }
 
     /// Reads one tensor as the bits of its numbers where the file holds them in bf16; `None` where
@@ -268,28 +207,15 @@ impl Weights {
     ///
     /// When there is no such tensor, or reading fails.
     pub fn bf16(&self, name: &str) -> Result<Option<Vec<u16>>, WeightsError> {
-        if self.places.get(name).is_some_and(|place| place.format != Dtype::BF16) {
-            return Ok(None);
-        }
-        let (_, bytes) = self.bytes(name)?;
-        Ok(Some(bytes.as_chunks().0.iter().map(|b| u16::from_le_bytes(*b)).collect()))
+        let raw = self.raw(name)?;
+        let bits = || raw.bytes().as_chunks().0.iter().map(|b| u16::from_le_bytes(*b)).collect();
+        Ok((raw.dtype == Dtype::BF16).then(bits))
     }
 
-    fn bytes(&self, name: &str) -> Result<(&Place, Vec<u8>), WeightsError> {
-        let place = self.places.get(name).ok_or_else(|| WeightsError::Missing {
-            dir: self.dir.clone(),
-            name: name.to_owned(),
-        })?;
-        let path = &self.files[place.file];
-        let bytes = (|| {
-            let mut file = File::open(path)?;
-            file.seek(SeekFrom::Start(place.start))?;
-            let mut bytes = vec![0; place.len];
-            file.read_exact(&mut bytes)?;
-            Ok(bytes)
-        })()
-        .map_err(FileError::read(path))?;
-        Ok((place, bytes))
+    fn place(&self, name: &str) -> Result<&Place, WeightsError> {
+        self.places
+            .get(name)
+            .ok_or_else(|| WeightsError::Missing { dir: self.dir.clone(), name: name.to_owned() })
     }
 
     /// Compares the tensors with those a model needs, as
@@ -314,10 +240,12 @@ impl Weights {
         let mut misshapen = Vec::new();
         for (name, place) in &self.places {
             match by_name.get(name.as_str()) {
-                Some(shape) if *shape == place.shape.as_slice() => {}
-                Some(shape) => misshapen.push((name.clone(), shape.to_vec(), place.shape.clone())),
+                Some(shape) if *shape == place.stored.shape.as_slice() => {}
+                Some(shape) => {
+                    misshapen.push((name.clone(), shape.to_vec(), place.stored.shape.clone()));
+                }
                 None if is_buffer(name) || (tied_head && name == HEAD) => {}
-                None => unknown.push(place.stored.clone()),
+                None => unknown.push(place.stored.name.clone()),
             }
         }
         if !(missing.is_empty() && unknown.is_empty() && misshapen.is_empty()) {
@@ -338,43 +266,21 @@ impl Weights {
     }
 }
 
-/// Reads and checks the header of one file.
-fn read_header(path: &Path, index: usize) -> Result<Vec<Place>, WeightsError> {
-    let broken = |problem: String| WeightsError::Broken { path: path.to_owned(), problem };
-    let read = FileError::read;
-    let mut file = BufReader::new(File::open(path).map_err(read(path))?);
-    let size = file.get_ref().metadata().map_err(read(path))?.len();
-    let mut length = [0; 8];
-    if size < 8 {
-        return Err(broken(format!("not a safetensors file: {size} bytes")));
-    }
-    file.read_exact(&mut length).map_err(read(path))?;
-    let length = u64::from_le_bytes(length);
-    if length > MAX_HEADER.min(size - 8) {
-        return Err(broken("not a whole safetensors file: the header does not fit in".to_owned()));
-    }
-    let mut header = Vec::new();
-    file.by_ref().take(length).read_to_end(&mut header).map_err(read(path))?;
-    let metadata: Metadata = serde_json::from_slice(&header)
-        .map_err(|error| broken(format!("the safetensors header is broken: {error}")))?;
-    let expected = 8 + length + metadata.data_len() as u64;
-    if expected != size {
-        return Err(broken(format!(
-            "{size} bytes, but its header speaks of {expected}: the file was cut off, fetch it again"
-        )));
-    }
-    Ok(metadata
-        .tensors()
-        .into_iter()
-        .map(|(stored, info)| Place {
-            file: index,
-            stored,
-            format: info.dtype,
-            shape: info.shape.clone(),
-            start: 8 + length + info.data_offsets.0 as u64,
-            len: info.data_offsets.1 - info.data_offsets.0,
-        })
-        .collect())
+/// The size of a weights file and the tensors in it.
+fn read_header(path: &Path) -> Result<(u64, Vec<Stored>), WeightsError> {
+    let size = regular_size(path)?;
+    let mut file = BufReader::new(File::open(path).map_err(FileError::read(path))?);
+    // PyTorch's files have names of all sorts, `reward_head` among them.
+    let extension = path.extension().and_then(|found| found.to_str()).unwrap_or_default();
+    let torch = ["bin", "pt", "pth"].contains(&extension)
+        || extension != "safetensors"
+            && file.fill_buf().map_err(FileError::read(path))?.starts_with(b"PK\x03\x04");
+    let tensors = if torch {
+        torch::read_state_dict(&mut file, size)
+    } else {
+        header::read_header(&mut file, size)
+    };
+    Ok((size, tensors.map_err(|fault| fault.at(path))?))
 }
 
 #[cfg(test)]

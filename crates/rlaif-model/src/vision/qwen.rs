@@ -19,8 +19,6 @@ use crate::parameters::{Parameters, Slot, join};
 
 /// Epsilon of the tower's and the merger's norms; no key of the configuration.
 const NORM_EPS: f64 = 1e-6;
-/// Latest rotary time, past any video's end: positions that a broken rate asks for stay countable.
-const LATEST: usize = 1 << 31;
 
 #[derive(Clone, Debug)]
 struct QwenBlock {
@@ -261,6 +259,10 @@ fn patches(pixels: &Pixels, places: &[Place], config: &QwenVlConfig) -> Vec<f32>
     out
 }
 
+/// Latest position of a clip's step in time, counted from the clip's start: a rate of nearly nothing
+/// must not overflow.
+const LATEST: usize = 1 << 30;
+
 /// M-RoPE positions of a prompt with one video.
 ///
 /// Text counts on in all three axes; within the video a token's time is its step times the seconds
@@ -287,13 +289,14 @@ pub fn mrope_positions(
         clippy::cast_sign_loss,
         reason = "cut off to whole numbers, as there; times are not negative"
     )]
-    let time = |step: usize| ((step as f32 * interval) as usize).min(LATEST);
+    let time = |step: usize| (step as f32 * interval) as usize;
     let visual = prompt.visual.first().cloned().unwrap_or(0..0);
     let mut positions = Positions::text(visual.start);
     for token in 0..visual.len() {
         let (step, place) = (token / (rows * columns), token % (rows * columns));
         let at = visual.start;
-        positions.rows.push([at + time(step), at + place / columns, at + place % columns]);
+        let time = at + time(step).min(LATEST);
+        positions.rows.push([time, at + place / columns, at + place % columns]);
     }
     let largest = positions.rows.iter().flatten().max();
     positions.next = largest.map_or(0, |largest| largest + 1);
@@ -330,28 +333,48 @@ impl Parameters for QwenVlVision {
 mod tests {
     use super::*;
 
-    /// Two steps of one merge unit each, after one token of text.
-    fn positions(video: &VideoMetadata, tokens_per_second: f64) -> Positions {
-        let config = QwenVlConfig { tokens_per_second, ..QwenVlConfig::default() };
-        let prompt =
-            PromptTokens { ids: vec![1, 2, 2, 3], visual: std::iter::once(1..3).collect() };
-        mrope_positions(&prompt, Grid { t: 2, h: 2, w: 2 }, video, &config)
-    }
-
-    /// 4 frames of 8 at 2 a second: one frame a second, two seconds a step, 4 positions each.
-    #[test]
-    fn time_counts_seconds() {
-        let positions = positions(&VideoMetadata::new(8, 2.0, vec![0, 2, 4, 6]), 4.0);
-        assert_eq!(positions.rows, [[0; 3], [1, 1, 1], [9, 1, 1], [10; 3]]);
-        assert_eq!(positions.next, 11);
-    }
-
-    #[test]
-    fn impossible_rates_neither_overflow_nor_panic() {
-        for fps in [0.0, f64::MIN_POSITIVE, 1e-30] {
-            let positions = positions(&VideoMetadata::new(4, fps, vec![0, 1, 2, 3]), 4.0);
-            assert_eq!(positions.rows[2], [1 + LATEST, 1, 1], "{fps}");
-            assert_eq!(positions.next, LATEST + 3, "{fps}");
+    fn prompt(before: usize, clip: usize, after: usize) -> PromptTokens {
+        PromptTokens {
+            ids: vec![0; before + clip + after],
+            visual: std::iter::once(before..before + clip).collect(),
         }
+    }
+
+    /// Two tokens of text, two steps of 1 x 3 tokens, two of text; 25 frames of 100 at 10 a second are
+    /// 2.5 a second, 0.8 s to a step, times 4 is 3.2.
+    #[test]
+    fn text_goes_on_one_past_the_largest_axis() {
+        let config = QwenVlConfig { tokens_per_second: 4.0, ..QwenVlConfig::default() };
+        let video = VideoMetadata::new(100, 10.0, (0..100).step_by(4).collect());
+        let grid = Grid { t: 2, h: 2, w: 6 };
+        let positions = mrope_positions(&prompt(2, 6, 2), grid, &video, &config);
+        let clip = [[2, 2, 2], [2, 2, 3], [2, 2, 4], [5, 2, 2], [5, 2, 3], [5, 2, 4]];
+        let expected = [&[[0; 3], [1; 3]][..], &clip, &[[6; 3], [7; 3]]].concat();
+        assert_eq!((positions.rows, positions.next), (expected, 8));
+        // Wide and short: here the columns decide.
+        let positions =
+            mrope_positions(&prompt(2, 8, 1), Grid { t: 1, h: 2, w: 16 }, &video, &config);
+        assert_eq!((positions.rows[9], positions.rows[10]), ([2, 2, 9], [10; 3]));
+    }
+
+    #[test]
+    fn a_rate_of_nearly_nothing_does_not_overflow() {
+        let grid = Grid { t: 2, h: 2, w: 2 };
+        for fps in [1e-300, 1e-40, 0.0] {
+            let video = VideoMetadata::new(2, fps, vec![0, 1]);
+            let mut positions =
+                mrope_positions(&prompt(1, 2, 1), grid, &video, &QwenVlConfig::default());
+            positions.extend_text(100);
+            assert_eq!(positions.rows.len(), 104);
+        }
+    }
+
+    /// Three by five tokens in windows of two by two, of four patches each.
+    #[test]
+    fn windows_that_do_not_divide_the_grid_are_cut_off() {
+        let (places, lens) = windows(Grid { t: 2, h: 6, w: 10 }, 2, 2);
+        assert_eq!(lens, [16, 16, 8, 8, 8, 4].repeat(2));
+        assert_eq!(places[32], Place { t: 0, y: 0, x: 8 });
+        assert_eq!(places[60], Place { t: 1, y: 0, x: 0 });
     }
 }

@@ -188,6 +188,24 @@ fn tower_and_projector_give_what_transformers_gives() {
     }
 }
 
+/// Patches of three frames, of which the last step lacks one; three by three patches to a token; the
+/// names of `transformers`' own modules.
+#[test]
+fn a_clip_that_does_not_fill_its_last_step_repeats_its_last_frame() {
+    let name = "qwen2_5-vl-c";
+    let (model, golden) = (open(name), Golden::of(name));
+    let pixels = golden.pixels();
+    let grid = grid_of(&model, &pixels);
+    assert_eq!((pixels.frames, grid.t), (5, 2));
+    let features = model.tower_features(&pixels);
+    assert_close(&host(&features), &golden.floats("tower"), F32_SUMS, name);
+    let tokens = model.visual_tokens(features, &[grid]);
+    assert_close(&host(&tokens), &golden.floats("tokens"), F32_SUMS, name);
+    let weights = Weights::open(fixture(name)).unwrap();
+    let called = |start: &str| weights.stored_names().values().any(|name| name.starts_with(start));
+    assert!(called("model.visual.merger.") && called("model.language_model.layers."));
+}
+
 #[test]
 fn logits_are_those_of_transformers_wherever_the_prompt_is_cut() {
     for name in FIXTURES {
@@ -341,7 +359,7 @@ fn stored(weights: &Weights) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
 
 #[test]
 fn a_checkpoint_is_saved_as_it_was_found() {
-    for name in FIXTURES {
+    for name in FIXTURES.into_iter().chain(["qwen2_5-vl-c"]) {
         let folder = tempfile::tempdir().unwrap();
         save(&open(name), folder.path()).unwrap();
         let json = |folder: &std::path::Path| -> serde_json::Value {

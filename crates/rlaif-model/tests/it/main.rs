@@ -4,6 +4,8 @@
 mod adapter;
 mod architectures;
 mod folder;
+mod memory;
+mod original;
 mod packed;
 mod parity;
 mod support;

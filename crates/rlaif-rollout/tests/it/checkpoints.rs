@@ -13,7 +13,7 @@ use rlaif_rollout::{
     Pass, PromptBuilder, PromptInput, Reads, SampleRequest, SamplingParams, Vocabulary, encode,
     sample, score,
 };
-use rlaif_video::{FeatureCache, FrameProcessor, Loader};
+use rlaif_video::{FeatureCache, FrameProcessor, Loader, Sampling};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -151,6 +151,29 @@ fn a_video_and_a_question_become_the_processors_tokens_and_the_models_answers() 
         assert_close(&got[0].logprobs, &logprobs, F32_SUMS, name);
         let stats = score(&model, &prefix, &[(0, &expected), (1, &got[1].token_ids)], &[]);
         assert_close(&host(&stats.logprobs)[..expected.len()], &logprobs, F32_SUMS, name);
+    }
+}
+
+/// Clips of an odd number of frames, packed as a trained tower sees them, against each alone from the
+/// cache: no step in time holds frames of two clips.
+#[test]
+fn clips_of_odd_length_stay_apart() {
+    for name in FIXTURES {
+        let fixture = Fixture::open(name);
+        let model = rlaif_model::load(&fixture.folder, &Device::flex()).expect("the model");
+        let builder =
+            PromptBuilder { sampling: Sampling::Uniform { frames: 3 }, ..fixture.builder() };
+        let example = fixture.example(0);
+        let frames = |_| {
+            let shown = builder.frames(&model, &example.video).expect("frames");
+            builder.prompt_about(&model, example.prompt(), shown).expect("a prompt")
+        };
+        let [first, second] = [0, 1].map(frames);
+        let cached = builder.prompt(&model, &example).expect("a prompt");
+        assert_eq!((&first.ids, &first.positions), (&cached.ids, &cached.positions), "{name}");
+        let alone = host(&encode(&model, &[&cached]).last_hidden);
+        let packed = host(&encode(&model, &[&first, &second]).last_hidden);
+        assert_close(&packed, &[alone.clone(), alone].concat(), F32_SUMS, name);
     }
 }
 

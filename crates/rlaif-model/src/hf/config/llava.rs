@@ -2,14 +2,16 @@
 
 use serde_json::{Map, Value, json};
 
-use super::ModelConfig;
 use super::read::{MAX_COUNT, MAX_PIXELS, MAX_WIDTH};
 use super::write::{put, put_back, take};
+use super::{ModelConfig, original};
 use crate::hf::fields::{FieldError, Fields};
 
 /// What LLaVA has besides its decoder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LlavaConfig {
+    /// Whose keys and names the checkpoint has.
+    pub layout: LlavaLayout,
     /// The vision tower.
     pub vision: VisionConfig,
     /// Hidden state that the projector is fed, counted as `transformers` counts: 0 is the
@@ -26,6 +28,7 @@ impl LlavaConfig {
     #[must_use]
     pub fn new(vision: VisionConfig) -> Self {
         LlavaConfig {
+            layout: LlavaLayout::Transformers,
             vision,
             vision_feature_layer: -2,
             multimodal_projector_bias: true,
@@ -51,6 +54,18 @@ impl LlavaConfig {
             VideoPooling::SpatialTemporal => frames + self.vision.patches(),
         }
     }
+}
+
+/// The two ways in which LLaVA checkpoints are laid out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LlavaLayout {
+    /// `LlavaForConditionalGeneration` of `transformers`: `vision_config` and `text_config`.
+    Transformers,
+    /// `LlavaLlamaForCausalLM` of the original code: see the source of `config/original.rs`.
+    Original {
+        /// `mm_vision_tower`: the tower's name on the hub or its folder.
+        tower: String,
+    },
 }
 
 /// Activation of the vision tower's blocks.
@@ -158,36 +173,38 @@ impl VideoPooling {
 
 /// Reads the keys that stand beside the decoder's.
 pub(super) fn read(root: Fields<'_>) -> Result<LlavaConfig, FieldError> {
-    let original = "the layout of transformers, with `vision_config` and `text_config`; this is the \
-                    original LLaVA layout, convert it first";
-    if let (Some(tower), None) = (root.get("mm_vision_tower"), root.get("vision_config")) {
-        return Err(root.unsupported("mm_vision_tower", tower, original));
-    }
     root.only("projector_hidden_act", &json!("gelu"), "\"gelu\"")?;
     root.only("vision_feature_select_strategy", &json!("default"), "\"default\"")?;
     if let Some(layers @ Value::Array(_)) = root.get("vision_feature_layer") {
         return Err(root.unsupported("vision_feature_layer", layers, "one layer"));
     }
     Ok(LlavaConfig {
+        layout: LlavaLayout::Transformers,
         vision: match root.object("vision_config")? {
-            Some(fields) => {
-                let kind = "clip_vision_model";
-                fields.only("model_type", &json!(kind), "\"clip_vision_model\"")?;
-                tower(fields, &VisionConfig::default())?
-            }
+            Some(fields) => clip(fields)?,
             None => VisionConfig::large_336(),
         },
         vision_feature_layer: root.integer("vision_feature_layer", -2)?,
         multimodal_projector_bias: root.flag("multimodal_projector_bias", true)?,
-        video_pooling: match root.text("video_pooling")? {
-            None | Some("none") => VideoPooling::None,
-            Some("spatial_temporal") => VideoPooling::SpatialTemporal,
-            Some(other) => {
-                let supported = "\"none\", \"spatial_temporal\"";
-                return Err(root.unsupported("video_pooling", &json!(other), supported));
-            }
-        },
+        video_pooling: video_pooling(root)?,
     })
+}
+
+pub(super) fn video_pooling(root: Fields<'_>) -> Result<VideoPooling, FieldError> {
+    match root.text("video_pooling")? {
+        None | Some("none") => Ok(VideoPooling::None),
+        Some("spatial_temporal") => Ok(VideoPooling::SpatialTemporal),
+        Some(other) => {
+            let supported = "\"none\", \"spatial_temporal\"";
+            Err(root.unsupported("video_pooling", &json!(other), supported))
+        }
+    }
+}
+
+/// A CLIP tower's own configuration.
+pub(super) fn clip(fields: Fields<'_>) -> Result<VisionConfig, FieldError> {
+    fields.only("model_type", &json!("clip_vision_model"), "\"clip_vision_model\"")?;
+    tower(fields, &VisionConfig::default())
 }
 
 /// Reads a tower's keys over `default`.
@@ -277,6 +294,10 @@ pub(super) fn write(
     document: &mut Map<String, Value>,
 ) {
     let old = baseline.and_then(ModelConfig::llava);
+    if new.layout != LlavaLayout::Transformers {
+        original::write(new, old, document);
+        return;
+    }
     if old.is_none() {
         document.insert("architectures".into(), json!(["LlavaForConditionalGeneration"]));
         document.insert("model_type".into(), json!("llava"));
@@ -294,6 +315,15 @@ pub(super) fn write(
         put!(document, new, old, "video_pooling", video_pooling, |v| json!(v.name()));
     }
 
+    write_vision(new, old, document);
+}
+
+/// Writes `vision_config`.
+pub(super) fn write_vision(
+    new: &LlavaConfig,
+    old: Option<&LlavaConfig>,
+    document: &mut Map<String, Value>,
+) {
     let mut map = take(document, "vision_config");
     let vision = &mut map;
     if old.is_none() {

@@ -112,11 +112,28 @@ pub(super) fn read(root: Fields<'_>) -> Result<QwenVlConfig, FieldError> {
             Some(list) => indexes(fields, list)?,
         },
         out_hidden_size: size("out_hidden_size", default.out_hidden_size, MAX_WIDTH)?,
-        rope_theta: fields
-            .get("rope_parameters")
-            .and_then(|rope| rope.get("rope_theta")?.as_f64())
+        rope_theta: rope_theta(fields, default.rope_theta)?,
+    })
+}
+
+/// The base of the tower's rotary frequencies, which `transformers` 5 writes and the hub leaves out.
+fn rope_theta(fields: Fields<'_>, default: f64) -> Result<f64, FieldError> {
+    let Some(value) = fields.get("rope_parameters") else { return Ok(default) };
+    let Value::Object(rope) = value else {
+        return Err(fields.wrong("rope_parameters", value, "an object"));
+    };
+    let given = |key: &str| rope.get(key).filter(|value| !value.is_null());
+    if let Some(kind) = given("rope_type")
+        && !["axial", "default"].contains(&kind.as_str().unwrap_or_default())
+    {
+        let supported = "\"axial\", \"default\"";
+        return Err(fields.unsupported("rope_parameters.rope_type", kind, supported));
+    }
+    given("rope_theta").map_or(Ok(default), |theta| {
+        theta
+            .as_f64()
             .filter(|theta| *theta > 0.0)
-            .unwrap_or(default.rope_theta),
+            .ok_or_else(|| fields.wrong("rope_parameters.rope_theta", theta, "a number above zero"))
     })
 }
 
@@ -167,6 +184,15 @@ pub(super) fn validate(config: &QwenVlConfig, text: &TextConfig) -> Result<(), F
             format!("({}) is less than a visual token's side ({unit} pixels)", config.window_size),
         );
     }
+    if text.head_dim.checked_mul(text.num_attention_heads) != Some(text.hidden_size) {
+        return inconsistent(
+            "text_config.head_dim",
+            format!(
+                "({}) times `num_attention_heads` ({}) is not `hidden_size` ({})",
+                text.head_dim, text.num_attention_heads, text.hidden_size
+            ),
+        );
+    }
     if config.out_hidden_size != text.hidden_size {
         return inconsistent(
             "vision_config.out_hidden_size",
@@ -213,6 +239,9 @@ pub(super) fn write(
     put!(vision, new, old, "window_size", window_size);
     put!(vision, new, old, "fullatt_block_indexes", fullatt_block_indexes);
     put!(vision, new, old, "out_hidden_size", out_hidden_size);
+    put!(vision, new, old, "rope_parameters", rope_theta, |theta| {
+        json!({ "rope_type": "axial", "rope_theta": theta })
+    });
     put_back(document, "vision_config", map);
 }
 

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::hf::config::{Architecture, ModelConfig, WeightFormat, llava, qwen, smolvlm, text};
+use crate::hf::config::{
+    Architecture, ModelConfig, WeightFormat, llava, original, qwen, smolvlm, text,
+};
 use crate::hf::fields::{FieldError, Fields};
 
 /// Widest residual stream or feed-forward layer believed.
@@ -22,6 +24,7 @@ pub(super) const MAX_FRAMES: u64 = 1 << 20;
 pub(super) fn model(value: &Value) -> Result<ModelConfig, FieldError> {
     let root = Fields::root(value)?;
     let config = match root.text("model_type")? {
+        _ if original::is_original(root) => original::model(root)?,
         Some("llava") => llava_model(root)?,
         Some("smolvlm") => smolvlm_model(root)?,
         Some("qwen2_5_vl") => qwen_model(root)?,
@@ -89,7 +92,8 @@ fn qwen_model(root: Fields<'_>) -> Result<ModelConfig, FieldError> {
     fields.one_of("model_type", &["qwen2_5_vl", "qwen2_5_vl_text"], supported)?;
     fields.only("use_sliding_window", &json!(false), "false")?;
     let mut text = text::read(fields, &default)?;
-    text.tie_word_embeddings = root.flag("tie_word_embeddings", text.tie_word_embeddings)?;
+    // The head is tied where either place says so.
+    text.tie_word_embeddings |= root.flag("tie_word_embeddings", false)?;
     Ok(ModelConfig {
         arch: Architecture::Qwen2_5Vl(qwen::read(root)?),
         text,
@@ -100,14 +104,14 @@ fn qwen_model(root: Fields<'_>) -> Result<ModelConfig, FieldError> {
     })
 }
 
-fn num_frames(root: Fields<'_>) -> Result<Option<usize>, FieldError> {
+pub(super) fn num_frames(root: Fields<'_>) -> Result<Option<usize>, FieldError> {
     match root.get("num_frames") {
         Some(_) => Ok(Some(root.size("num_frames", 1, MAX_FRAMES)?)),
         None => Ok(None),
     }
 }
 
-fn dtype(root: Fields<'_>) -> Result<WeightFormat, FieldError> {
+pub(super) fn dtype(root: Fields<'_>) -> Result<WeightFormat, FieldError> {
     let key = if root.get("dtype").is_some() { "dtype" } else { "torch_dtype" };
     match root.text(key)? {
         None | Some("float32" | "auto") => Ok(WeightFormat::F32),

@@ -64,8 +64,9 @@ fn write_fields(
         put!(document, new, baseline, "num_frames", num_frames);
     }
     let qwen = matches!(new.arch, Architecture::Qwen2_5Vl(_));
-    if qwen && baseline.is_some() && !document.contains_key("text_config") {
-        // The hub's layout: the decoder's keys stand at the top.
+    let flat = qwen && baseline.is_some() && !document.contains_key("text_config");
+    if flat || new.is_flat() {
+        // The hub's layout, or the original LLaVA code's: the decoder's keys stand at the top.
         return text::write(&new.text, baseline.map(|b| &b.text), document);
     }
     let mut map = take(document, "text_config");

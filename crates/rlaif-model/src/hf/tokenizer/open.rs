@@ -5,15 +5,20 @@ use std::path::Path;
 
 use rlaif_data::{Message, Role};
 use serde_json::{Map, Value};
-use tokenizers::{AddedToken, Tokenizer};
+use tokenizers::AddedToken;
 
-use crate::hf::files::{read_json, read_text};
+use crate::hf::config::is_original_llava;
+use crate::hf::files::{read_bytes, read_json, read_text};
 use crate::hf::generation::GenerationConfig;
-use crate::hf::tokenizer::template::{ChatTemplate, Template};
-use crate::hf::tokenizer::{AnswerFrame, ChatTokenizer, TokenizerError, encode_error};
+use crate::hf::tokenizer::library::parse;
+use crate::hf::tokenizer::sentencepiece::{MAX_MODEL, convert};
+use crate::hf::tokenizer::template::{ChatTemplate, SMOLVLM_VIDEO, Template};
+use crate::hf::tokenizer::{AnswerFrame, ChatTokenizer, TokenizerError, VideoText, encode_error};
 
 impl ChatTokenizer {
-    /// Opens `tokenizer.json` and its companions in `dir`, with the checkpoint's own template.
+    /// Opens `tokenizer.json` (else `tokenizer.model`) and its companions in `dir`, with the
+    /// checkpoint's own template. A checkpoint in the original LLaVA layout brings none: its code
+    /// has `vicuna_v1`.
     ///
     /// # Errors
     ///
@@ -21,9 +26,12 @@ impl ChatTokenizer {
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, TokenizerError> {
         let dir = dir.as_ref();
         let config = read_config(dir)?;
-        let source = find_template(dir, &config)?
-            .ok_or_else(|| TokenizerError::NoTemplate { dir: dir.to_owned() })?;
-        Self::from_dir(dir, config, &source)
+        let source = match find_template(dir, &config)? {
+            Some(source) => source,
+            None if is_original(dir)? => Template::VicunaV1.source().to_owned(),
+            None => return Err(TokenizerError::NoTemplate { dir: dir.to_owned() }),
+        };
+        Self::from_dir(dir, config, &source, true)
     }
 
     /// Opens the tokenizer in `dir` with a template of the caller's choice.
@@ -38,34 +46,47 @@ impl ChatTokenizer {
         let dir = dir.as_ref();
         let mut config = read_config(dir)?;
         config.remove("chat_template");
-        Self::from_dir(dir, config, template.source())
+        Self::from_dir(dir, config, template.source(), false)
     }
 
     fn from_dir(
         dir: &Path,
-        config: Map<String, Value>,
+        mut config: Map<String, Value>,
         source: &str,
+        own: bool,
     ) -> Result<Self, TokenizerError> {
-        let path = dir.join("tokenizer.json");
-        if !path.exists() && dir.join("tokenizer.model").exists() {
-            let problem = "missing; there is only tokenizer.model: open it once with transformers' \
-                           AutoTokenizer and save it, which writes tokenizer.json";
-            return Err(TokenizerError::Broken { path, problem: problem.to_owned() });
-        }
+        let mut path = dir.join("tokenizer.json");
+        let model = dir.join("tokenizer.model");
+        let json = if !path.exists() && model.exists() {
+            path = model;
+            let bytes = read_bytes(&path, MAX_MODEL)?;
+            let (json, names) = convert(&bytes, &config)
+                .map_err(|problem| TokenizerError::Broken { path: path.clone(), problem })?;
+            for (key, name) in names {
+                config.entry(key).or_insert(name);
+            }
+            json
+        } else {
+            read_text(&path)?
+        };
         let generation = GenerationConfig::open(dir).map_err(|error| TokenizerError::Broken {
             path: dir.join("generation_config.json"),
             problem: error.to_string(),
         })?;
-        let visual = match dir.join("config.json") {
+        let mut visual = match dir.join("config.json") {
             config if config.is_file() => VisualToken::of(&read_json(&config)?),
             _ => VisualToken::default(),
         };
-        Self::build(read_text(&path)?, config, source, &generation.eos_token_ids, visual).map_err(
-            |error| match error {
+        if !own {
+            visual.template = None;
+        }
+        let mut chat = Self::build(json, config, source, &generation.eos_token_ids, visual)
+            .map_err(|error| match error {
                 TokenizerError::Encode { problem, .. } => TokenizerError::Broken { path, problem },
                 other => other,
-            },
-        )
+            })?;
+        chat.split_at_video = is_original(dir)?;
+        Ok(chat)
     }
 
     /// Puts the parts together.
@@ -76,9 +97,7 @@ impl ChatTokenizer {
         more_eos: &[u32],
         visual: VisualToken,
     ) -> Result<Self, TokenizerError> {
-        let mut tokenizer = Tokenizer::from_bytes(&json).map_err(|error| {
-            TokenizerError::Encode { text: String::new(), problem: error.to_string() }
-        })?;
+        let mut tokenizer = parse(&json)?;
         let mut names = special_names(&config);
         let image_token = visual
             .id
@@ -129,7 +148,7 @@ impl ChatTokenizer {
             specials.push(placeholder.clone());
             specials.sort();
         }
-        let template = ChatTemplate::new(source, names, &placeholder)?;
+        let template = ChatTemplate::new(source, visual.template, names, &placeholder)?;
         let mut chat = ChatTokenizer {
             tokenizer,
             literal,
@@ -145,6 +164,7 @@ impl ChatTokenizer {
             specials,
             special_ids,
             forbidden_ids,
+            split_at_video: false,
             answer: AnswerFrame { eos, ..AnswerFrame::default() },
         };
         chat.answer = chat.find_answer_frame();
@@ -176,6 +196,12 @@ impl ChatTokenizer {
     }
 }
 
+/// Whether the model in `dir` has the original LLaVA layout.
+fn is_original(dir: &Path) -> Result<bool, TokenizerError> {
+    let path = dir.join("config.json");
+    Ok(path.is_file() && is_original_llava(&read_json(&path)?))
+}
+
 /// How a model's prompts speak of videos.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct VisualToken {
@@ -183,6 +209,8 @@ pub(super) struct VisualToken {
     pub(super) id: Option<u32>,
     /// What templates write in the place of a video, where that is not this token.
     pub(super) placeholder: Option<&'static str>,
+    /// The template for conversations with a video, where that is not the checkpoint's.
+    pub(super) template: Option<&'static str>,
 }
 
 impl VisualToken {
@@ -193,15 +221,35 @@ impl VisualToken {
             found.and_then(|id| u32::try_from(id).ok())
         };
         match config.get("model_type").and_then(Value::as_str) {
-            Some("smolvlm") => {
-                VisualToken { id: id(&["image_token_id"]), placeholder: Some("<video>") }
+            Some("smolvlm") => VisualToken {
+                id: id(&["image_token_id"]),
+                placeholder: Some("<video>"),
+                template: Some(SMOLVLM_VIDEO),
+            },
+            Some("qwen2_5_vl") => {
+                VisualToken { id: id(&["video_token_id"]), ..VisualToken::default() }
             }
-            Some("qwen2_5_vl") => VisualToken { id: id(&["video_token_id"]), placeholder: None },
-            _ => {
-                VisualToken { id: id(&["image_token_index", "image_token_id"]), placeholder: None }
-            }
+            _ => VisualToken {
+                id: id(&["image_token_index", "image_token_id"]),
+                ..VisualToken::default()
+            },
         }
     }
+}
+
+/// Puts a tokenizer together and makes a prompt and a text of it. True where all of it works.
+pub(in crate::hf) fn try_prompt(json: &[u8]) -> bool {
+    let Ok(json) = String::from_utf8(json.to_vec()) else { return false };
+    let Value::Object(config) = serde_json::json!({ "eos_token": "</s>", "bos_token": "<s>" })
+    else {
+        return false;
+    };
+    let source = Template::VicunaV1.source();
+    let Ok(chat) = ChatTokenizer::build(json, config, source, &[], VisualToken::default()) else {
+        return false;
+    };
+    let prompt = chat.encode_prompt(&[Message::ask("What moves?")], &VideoText::Repeated(2));
+    prompt.is_ok_and(|prompt| chat.decode(&prompt.ids).len() < 1 << 16)
 }
 
 /// `tokenizer_config.json`, completed from `special_tokens_map.json` of older releases.

@@ -50,6 +50,17 @@ const VICUNA_V1: &str = r#"{%- if messages[0]['role'] == 'system' -%}
 {%- endif -%}
 "#;
 
+/// Most instructions that rendering takes before it is stopped; a conversation of a hundred turns
+/// needs some ten thousand.
+const FUEL: u64 = 500_000;
+
+/// What `transformers`' `SmolVLMProcessor` renders conversations with a video by, whatever template
+/// the checkpoint brings: those of the hub may know images only.
+pub(super) const SMOLVLM_VIDEO: &str = "<|im_start|>{% for message in messages %}\
+{{ message['role'] | capitalize }}: {% for block in message['content'] %}\
+{{ '<video>' if block['type'] == 'video' else block['text'] }}{% endfor %}<end_of_utterance>\n\
+{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}";
+
 /// A chat template chosen by the caller rather than by the checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Template {
@@ -83,6 +94,8 @@ enum Content {
 #[derive(Clone, Debug)]
 pub(super) struct ChatTemplate {
     source: String,
+    /// Takes the place of `source` for conversations that show a video.
+    for_videos: Option<&'static str>,
     environment: Environment<'static>,
     /// `bos_token`, `eos_token`, ..., as templates read them.
     specials: BTreeMap<String, String>,
@@ -94,12 +107,14 @@ impl ChatTemplate {
     /// Compiles `source` and finds out by trial what it expects messages to look like.
     pub(super) fn new(
         source: &str,
+        for_videos: Option<&'static str>,
         specials: BTreeMap<String, String>,
         image_token: &str,
     ) -> Result<Self, TokenizerError> {
         let mut environment = Environment::new();
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);
+        environment.set_fuel(Some(FUEL));
         environment
             .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_function("raise_exception", raise_exception);
@@ -107,6 +122,7 @@ impl ChatTemplate {
         environment.add_filter("tojson", to_json);
         let mut template = ChatTemplate {
             source: source.to_owned(),
+            for_videos,
             environment,
             specials,
             image_token: image_token.to_owned(),
@@ -148,6 +164,11 @@ impl ChatTemplate {
         messages: &[Message],
         add_generation_prompt: bool,
     ) -> Result<String, TokenizerError> {
+        let mut blocks = messages.iter().flat_map(|message| &message.content);
+        let source = match self.for_videos {
+            Some(source) if blocks.any(|block| matches!(block, Block::Video { .. })) => source,
+            _ => &self.source,
+        };
         let messages: Vec<Value> = messages.iter().map(|message| self.value(message)).collect();
         let mut context: BTreeMap<&str, Value> =
             self.specials.iter().map(|(name, token)| (name.as_str(), json!(token))).collect();
@@ -156,7 +177,7 @@ impl ChatTemplate {
         context.insert("tools", Value::Null);
         context.insert("documents", Value::Null);
         self.environment
-            .template_from_named_str("chat_template", &without_generation_marks(&self.source))
+            .template_from_named_str("chat_template", &without_generation_marks(source))
             .and_then(|template| template.render(context))
             .map_err(|error| {
                 let line = error.line().map(|line| format!(" in line {line}")).unwrap_or_default();
@@ -278,7 +299,7 @@ mod tests {
     fn template(source: &str) -> Result<ChatTemplate, TokenizerError> {
         let specials = [("bos_token", "<s>"), ("eos_token", "</s>"), ("image_token", "<image>")]
             .map(|(name, token)| (name.to_owned(), token.to_owned()));
-        ChatTemplate::new(source, specials.into(), "<image>")
+        ChatTemplate::new(source, None, specials.into(), "<image>")
     }
 
     #[test]

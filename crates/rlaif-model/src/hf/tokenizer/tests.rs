@@ -161,7 +161,26 @@ fn broken_files_are_named() {
     .unwrap();
     assert!(message(dir.path()).contains("tokenizer.json"));
     std::fs::write(dir.path().join("tokenizer.model"), "").unwrap();
-    assert!(message(dir.path()).contains("AutoTokenizer"));
+    assert!(message(dir.path()).contains("tokenizer.model: no SentencePiece model"));
     std::fs::write(dir.path().join("tokenizer.json"), "{}").unwrap();
     assert!(message(dir.path()).contains("tokenizer.json: "), "{}", message(dir.path()));
+}
+
+/// The checkpoint's template knows no videos: its processor brings one that does, which gives way
+/// to the caller's.
+#[test]
+fn smolvlm_brings_a_template_for_videos_that_the_callers_replaces() {
+    let video = [Message::ask("What moves?")];
+    let own = ChatTokenizer::open(fixture("smolvlm-a")).unwrap();
+    assert!(!own.template.source().contains("video"), "{}", own.template.source());
+    let golden = &golden("smolvlm-a")["prompts"];
+    assert_eq!(own.render(&video, true).unwrap(), golden[0]["rendered"].as_str().unwrap());
+    let text = messages(&golden[2]["messages"]);
+    assert_eq!(own.render(&text, false).unwrap(), golden[2]["rendered"].as_str().unwrap());
+
+    let source = "{% for m in messages %}{% for b in m.content %}{% if b.type == 'video' %}<video>\
+                  {% else %}[{{ b.text }}]{% endif %}{% endfor %}{% endfor %}";
+    let template = Template::Jinja(source.to_owned());
+    let chosen = ChatTokenizer::open_with_template(fixture("smolvlm-a"), &template).unwrap();
+    assert_eq!(chosen.render(&video, true).unwrap(), "<video>[What moves?]");
 }

@@ -88,7 +88,7 @@ impl ChatTokenizer {
             "padding_side": "left",
         });
         let config = config.as_object().cloned().unwrap_or_default();
-        let visual = VisualToken { id: Some(3), placeholder: None };
+        let visual = VisualToken { id: Some(3), ..VisualToken::default() };
         Self::build(format!("{tokenizer:#}\n"), config, TEMPLATE, &[], visual)
     }
 }

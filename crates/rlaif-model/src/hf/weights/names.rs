@@ -14,8 +14,8 @@
 //! `model.mm_projector.{0,2}`, `model.vision_tower.vision_tower.*`. All of these are read.
 
 use crate::hf::config::{
-    Architecture, AttentionBias, LlavaConfig, ModelConfig, QwenVlConfig, SmolVlmConfig, TextConfig,
-    VisionConfig,
+    Architecture, AttentionBias, LlavaConfig, LlavaLayout, ModelConfig, QwenVlConfig,
+    SmolVlmConfig, TextConfig, VisionConfig,
 };
 
 /// The canonical name of a tensor in any of the known layouts; an unknown name stays as it is.
@@ -103,11 +103,13 @@ fn renamed(name: &str, pairs: [(&str, &str); 4]) -> String {
     new.unwrap_or_else(|| name.to_owned())
 }
 
-/// What `transformers` calls the module that holds the decoder's layers: the beginning of the names
+/// What `transformers`, or the original LLaVA code, calls the module that holds the decoder's
+/// layers: the beginning of the names
 /// of an adapter's tensors.
 #[must_use]
 pub fn decoder_module(arch: &Architecture) -> &'static str {
     match arch {
+        Architecture::Llava(arch) if arch.layout != LlavaLayout::Transformers => "model",
         Architecture::Llava(_) | Architecture::Qwen2_5Vl(_) => "model.language_model",
         Architecture::SmolVlm(_) => "model.text_model",
     }

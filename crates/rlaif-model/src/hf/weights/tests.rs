@@ -11,7 +11,7 @@ fn whole_and_sharded_checkpoints_of_transformers_fit_their_configuration() {
         weights.check(&expected_tensors(&config)).unwrap();
         // Same bytes as the library reads.
         let stored = "multi_modal_projector.linear_1.weight";
-        let path = &weights.files[weights.places[stored].file];
+        let path = &weights.files[weights.places[stored].file].path;
         let bytes = std::fs::read(path).unwrap();
         let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
         let view = file.tensor(stored).unwrap();
@@ -77,7 +77,7 @@ fn damaged_and_missing_files_are_named_with_the_remedy() {
     let message = || Weights::open(dir.path()).unwrap_err().to_string();
     assert!(message().contains("is this a checkpoint folder?"));
     std::fs::write(dir.path().join("pytorch_model.bin"), "").unwrap();
-    assert!(message().contains("save it again"));
+    assert!(message().contains("pytorch_model.bin: not a file of torch.save"));
 
     let path = dir.path().join("model.safetensors");
     write_weights(dir.path(), WeightFormat::F32, [("x", vec![4], [1.0; 4])]).unwrap();
@@ -104,12 +104,30 @@ fn an_index_may_not_lead_out_of_the_folder_or_lie() {
     let index = dir.path().join("model.safetensors.index.json");
     let message = || Weights::open(dir.path()).unwrap_err().to_string();
     std::fs::write(&index, r#"{"weight_map": {"x": "../secret"}}"#).unwrap();
-    assert!(message().contains("`weight_map.x` is not a file name"));
+    assert!(message().contains("`weight_map.x` is \"../secret\", expected the name of a"));
     let shard = dir.path().join("model-1.safetensors");
     write_weights(dir.path(), WeightFormat::F32, [("x", vec![1], [1.0])]).unwrap();
     std::fs::rename(dir.path().join("model.safetensors"), shard).unwrap();
     std::fs::write(&index, r#"{"weight_map": {"y": "model-1.safetensors"}}"#).unwrap();
-    assert!(message().contains("`y` is in none of the shards"));
+    assert!(message().contains("`y` is not in model-1.safetensors"));
     std::fs::write(&index, r#"{"weight_map": {"x": "model-1.safetensors"}}"#).unwrap();
     assert_eq!(Weights::open(dir.path()).unwrap().shape("x"), Some([1].as_slice()));
+}
+
+#[test]
+fn shards_of_pytorch_are_read_through_their_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = dir.path().join("pytorch_model.bin.index.json");
+    let shard = "pytorch_model-00001-of-00001.bin";
+    std::fs::copy(fixture("torch/state_dict.bin"), dir.path().join(shard)).unwrap();
+    let map = format!(r#"{{"metadata": {{}}, "weight_map": {{"float": "{shard}"}}}}"#);
+    std::fs::write(&index, map).unwrap();
+    let weights = Weights::open(dir.path()).unwrap();
+    assert_eq!(weights.shape("float"), Some([4, 3].as_slice()));
+    assert_eq!(weights.dtype("half"), Some(Dtype::F16));
+    std::fs::write(&index, r#"{"weight_map": {"x": "y.safetensors"}}"#).unwrap();
+    assert!(Weights::open(dir.path()).unwrap_err().to_string().contains("a .bin file"));
+    // Safetensors are preferred.
+    write_weights(dir.path(), WeightFormat::F32, [("x", vec![1], [1.0])]).unwrap();
+    assert_eq!(Weights::open(dir.path()).unwrap().names().collect::<Vec<_>>(), ["x"]);
 }

@@ -144,8 +144,6 @@ fn what_would_change_the_computation_is_refused_by_key() {
         assert!(message.starts_with(&format!("`{key}` is ")), "{pointer}: {message}");
         assert!(message.contains("not supported"), "{message}");
     }
-    let original = json!({ "model_type": "llava", "mm_vision_tower": "openai/clip" });
-    assert!(model(&original).unwrap_err().to_string().contains("original LLaVA layout"));
 }
 
 #[test]
@@ -171,5 +169,117 @@ fn absurd_and_contradictory_sizes_are_refused_by_key() {
     ] {
         let message = complaint(pointer, value);
         assert!(message.contains(part), "{pointer}: {message}");
+    }
+}
+
+/// The configuration of Qwen/Qwen2.5-VL-3B-Instruct.
+fn qwen2_5_vl_3b() -> Value {
+    json!({
+        "architectures": ["Qwen2_5_VLForConditionalGeneration"],
+        "attention_dropout": 0.0,
+        "bos_token_id": 151_643,
+        "eos_token_id": 151_645,
+        "vision_start_token_id": 151_652,
+        "vision_end_token_id": 151_653,
+        "vision_token_id": 151_654,
+        "image_token_id": 151_655,
+        "video_token_id": 151_656,
+        "hidden_act": "silu",
+        "hidden_size": 2048,
+        "initializer_range": 0.02,
+        "intermediate_size": 11008,
+        "max_position_embeddings": 128_000,
+        "max_window_layers": 70,
+        "model_type": "qwen2_5_vl",
+        "num_attention_heads": 16,
+        "num_hidden_layers": 36,
+        "num_key_value_heads": 2,
+        "rms_norm_eps": 1e-06,
+        "rope_theta": 1_000_000.0,
+        "sliding_window": 32768,
+        "tie_word_embeddings": true,
+        "torch_dtype": "bfloat16",
+        "use_cache": true,
+        "use_sliding_window": false,
+        "vision_config": {
+            "depth": 32,
+            "hidden_act": "silu",
+            "hidden_size": 1280,
+            "intermediate_size": 3420,
+            "num_heads": 16,
+            "in_chans": 3,
+            "out_hidden_size": 2048,
+            "patch_size": 14,
+            "spatial_merge_size": 2,
+            "spatial_patch_size": 14,
+            "window_size": 112,
+            "fullatt_block_indexes": [7, 15, 23, 31],
+            "tokens_per_second": 2,
+            "temporal_patch_size": 2
+        },
+        "rope_scaling": { "type": "mrope", "mrope_section": [16, 24, 24] },
+        "vocab_size": 151_936
+    })
+}
+
+#[test]
+fn the_hubs_qwen2_5_vl_reads_and_writes_back() {
+    let config = model(&qwen2_5_vl_3b()).unwrap();
+    let text = &config.text;
+    assert_eq!((text.hidden_size, text.head_dim, text.num_key_value_heads), (2048, 128, 2));
+    assert_eq!((text.rope_theta, text.mrope_section), (1e6, Some([16, 24, 24])));
+    assert_eq!((text.attention_bias, text.tie_word_embeddings), (AttentionBias::Qkv, true));
+    assert_eq!((config.image_token_id, config.dtype), (151_656, WeightFormat::Bf16));
+    let Architecture::Qwen2_5Vl(vision) = &config.arch else { panic!("{:?}", config.arch) };
+    assert_eq!((vision.tokens_per_second, vision.rope_theta), (2.0, 1e4));
+    assert_eq!(config.to_json(), qwen2_5_vl_3b());
+    // Only what changes is written, at the top, where the hub has it.
+    let mut changed = config.clone();
+    changed.text.eos_token_ids = vec![151_645, 151_643];
+    let mut expected = qwen2_5_vl_3b();
+    expected["eos_token_id"] = json!([151_645, 151_643]);
+    assert_eq!(changed.to_json(), expected);
+    // Made in memory, everything is written, the tower's base too.
+    let mut fresh = config.clone();
+    fresh.document.clear();
+    if let Architecture::Qwen2_5Vl(vision) = &mut fresh.arch {
+        vision.rope_theta = 777.0;
+    }
+    let mut again = model(&fresh.to_json()).unwrap();
+    again.document.clear();
+    assert_eq!(again, fresh);
+    // Before release 5 the head was tied within `text_config`.
+    let mut nested = fresh.to_json();
+    nested["tie_word_embeddings"] = json!(false);
+    nested["text_config"]["tie_word_embeddings"] = json!(true);
+    assert!(model(&nested).unwrap().text.tie_word_embeddings);
+}
+
+#[test]
+fn keys_that_qwen2_5_vl_cannot_use_are_named() {
+    for (place, key, value, said) in [
+        ("", "use_sliding_window", json!(true), "`use_sliding_window`"),
+        ("", "head_dim", json!(64), "`text_config.head_dim`"),
+        ("", "rope_scaling", json!({ "type": "yarn", "factor": 4 }), "`rope_scaling.type`"),
+        ("", "rope_scaling", json!({ "type": "mrope", "mrope_section": [1, 2] }), "mrope_section`"),
+        (
+            "",
+            "rope_scaling",
+            json!({ "type": "mrope", "mrope_section": [1, 2, 3] }),
+            "mrope_section`",
+        ),
+        ("vision_config", "rope_parameters", json!([]), "`vision_config.rope_parameters`"),
+        ("vision_config", "rope_parameters", json!({ "rope_theta": "x" }), "rope_theta`"),
+        ("vision_config", "rope_parameters", json!({ "rope_type": "yarn" }), "rope_type`"),
+        ("vision_config", "fullatt_block_indexes", json!([-1]), "fullatt_block_indexes`"),
+        ("vision_config", "window_size", json!(27), "`vision_config.window_size`"),
+        ("vision_config", "num_heads", json!(7), "`vision_config.hidden_size`"),
+        ("vision_config", "out_hidden_size", json!(9), "`vision_config.out_hidden_size`"),
+    ] {
+        let mut document = qwen2_5_vl_3b();
+        let map = if place.is_empty() { &mut document } else { &mut document[place] };
+        map[key] = value;
+        let message = model(&document).unwrap_err().to_string();
+        assert!(message.contains(said), "{key}: {message}");
     }
 }
