@@ -160,6 +160,14 @@ pub(super) fn validate(config: &QwenVlConfig, text: &TextConfig) -> Result<(), F
     ] {
         FieldError::check_size(key, size, max)?;
     }
+    if !(config.tokens_per_second > 0.0 && config.tokens_per_second <= MAX_COUNT as f64) {
+        return Err(FieldError::OutOfRange {
+            key: "vision_config.tokens_per_second".to_owned(),
+            found: config.tokens_per_second.to_string(),
+            min: 0,
+            max: MAX_COUNT,
+        });
+    }
     let inconsistent =
         |key: &str, problem: String| Err(FieldError::Inconsistent { key: key.to_owned(), problem });
     let (hidden, heads) = (config.hidden_size, config.num_heads);
@@ -235,4 +243,22 @@ pub(super) fn write(
         json!({ "rope_type": "axial", "rope_theta": theta })
     });
     put_back(document, "vision_config", map);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_of_positions_out_of_range_are_named() {
+        let text = TextConfig { hidden_size: 3584, ..default_text() };
+        let of = |tokens_per_second| {
+            validate(&QwenVlConfig { tokens_per_second, ..QwenVlConfig::default() }, &text)
+        };
+        assert!(of(4.0).is_ok() && of(0.5).is_ok());
+        for wrong in [0.0, -1.0, 1e30, f64::INFINITY, f64::NAN] {
+            let message = of(wrong).unwrap_err().to_string();
+            assert!(message.contains("vision_config.tokens_per_second"), "{message}");
+        }
+    }
 }
