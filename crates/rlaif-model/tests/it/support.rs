@@ -90,6 +90,9 @@ pub(crate) fn assert_close(got: &[f32], expected: &[f32], tolerance: f32, what: 
     let spread = expected.iter().fold(f32::NEG_INFINITY, |m, x| m.max(*x))
         - expected.iter().fold(f32::INFINITY, |m, x| m.min(*x));
     assert!(spread > 100.0 * tolerance, "{what}: the golden values are all alike");
+    let worst = got.iter().zip(expected).fold(0.0_f32, |m, (g, e)| m.max((g - e).abs()));
+    let largest = expected.iter().fold(0.0_f32, |m, e| m.max(e.abs()));
+    println!("{what}: differs by {worst:.1e} where the largest is {largest:.1}");
     for (index, (g, e)) in got.iter().zip(expected).enumerate() {
         assert!((g - e).abs() <= tolerance, "{what}: {g} is not {e} at {index}");
     }

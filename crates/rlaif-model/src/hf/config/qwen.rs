@@ -251,7 +251,12 @@ mod tests {
 
     #[test]
     fn rates_of_positions_out_of_range_are_named() {
-        let text = TextConfig { hidden_size: 3584, ..default_text() };
+        let text = TextConfig {
+            hidden_size: 3584,
+            num_attention_heads: 28,
+            num_key_value_heads: 4,
+            ..default_text()
+        };
         let of = |tokens_per_second| {
             validate(&QwenVlConfig { tokens_per_second, ..QwenVlConfig::default() }, &text)
         };
