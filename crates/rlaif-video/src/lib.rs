@@ -32,6 +32,7 @@ pub mod processor;
 pub mod qwen;
 pub mod resample;
 pub mod sampling;
+mod settings;
 pub mod smolvlm;
 
 pub use batch::{BadClipPolicy, ClipCounts, SkippedClip, load_rows};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::preprocess::{PreprocessError, Preprocessor};
-use crate::preprocessor_config::{CONFIG_FILE, read};
+use crate::settings::{CONFIG_FILE, read};
 
 /// Settings for the tower that `config.json` in `folder` names; `None` where it names none, or one
 /// that is neither known nor has a folder within the checkpoint's or beside it.

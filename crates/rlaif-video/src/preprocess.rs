@@ -298,28 +298,6 @@ pub(crate) fn check_frame(frame: &Frame) -> Result<(), PreprocessError> {
     Ok(())
 }
 
-/// What each byte of a channel becomes, in the precision and order of torchvision's fused step:
-/// mean and deviation are brought to bytes in f32, the byte is normalised by them.
-#[expect(clippy::cast_possible_truncation, reason = "rounding to f32 is the point")]
-pub(crate) fn torch_tables(
-    rescale: Option<f64>,
-    normalize: Option<[[f64; 3]; 2]>,
-) -> [[f32; 256]; 3] {
-    let of = |channel: usize, byte: usize| {
-        let value = byte as f32;
-        match (normalize, rescale) {
-            (None, None) => value,
-            (None, Some(factor)) => value * factor as f32,
-            (Some(statistics), rescale) => {
-                let unit = rescale.map_or(1.0, |factor| (1.0 / factor) as f32);
-                let [mean, std] = statistics.map(|channels| channels[channel] as f32 * unit);
-                (value - mean) / std
-            }
-        }
-    };
-    std::array::from_fn(|channel| std::array::from_fn(|byte| of(channel, byte)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

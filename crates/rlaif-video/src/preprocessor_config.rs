@@ -5,27 +5,15 @@
 //! have for keys that are absent. Other image processors have other defaults and steps and are
 //! refused by name.
 
-use std::{
-    fs,
-    io::Write as _,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
 use crate::{
     original_llava,
     preprocess::{PreprocessError, Preprocessor, Size},
-    resample::Filter,
+    settings::{CONFIG_FILE, Fields, PROCESSOR_FILE, both_sides, read, side, write},
 };
-
-/// The file's name within a checkpoint folder.
-pub const CONFIG_FILE: &str = "preprocessor_config.json";
-/// Where `transformers` 5 saves the settings of a whole processor.
-pub(crate) const PROCESSOR_FILE: &str = "processor_config.json";
-
-/// Longest file read.
-const MAX_BYTES: u64 = 1 << 20;
 
 const FAMILY: [&str; 3] = ["CLIPImageProcessor", "CLIPFeatureExtractor", "LlavaImageProcessor"];
 /// Keys that [`Preprocessor`]'s fields stand for.
@@ -186,59 +174,7 @@ impl Preprocessor {
     }
 }
 
-/// Replaces a JSON file at once.
-pub(crate) fn write(path: &Path, map: &Map<String, Value>) -> Result<(), PreprocessError> {
-    let fail = |source| PreprocessError::Io { path: path.to_owned(), source };
-    let text = format!("{:#}\n", Value::Object(map.clone()));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let part = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-    let mut file = fs::File::create(&part).map_err(fail)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(fail)?;
-    fs::rename(&part, path).map_err(fail)
-}
-
-pub(crate) fn read(path: &Path) -> Result<Map<String, Value>, PreprocessError> {
-    let io = |source| PreprocessError::Io { path: path.to_owned(), source };
-    // A pipe or a device would never end, and settings never fill more than a few lines.
-    let metadata = fs::metadata(path).map_err(io)?;
-    if !metadata.is_file() || metadata.len() > MAX_BYTES {
-        let problem = format!("not a file of at most {MAX_BYTES} bytes");
-        return Err(io(std::io::Error::other(problem)));
-    }
-    let text = fs::read_to_string(path).map_err(io)?;
-    match serde_json::from_str(&text) {
-        Ok(Value::Object(map)) => Ok(map),
-        Ok(_) => Err(PreprocessError::NotJson { path: path.to_owned(), source: None }),
-        Err(error) => Err(PreprocessError::NotJson { path: path.to_owned(), source: Some(error) }),
-    }
-}
-
-/// A JSON object and the file that it came from.
-pub(crate) struct Fields<'a> {
-    pub(crate) map: &'a Map<String, Value>,
-    pub(crate) path: &'a Path,
-}
-
 impl Fields<'_> {
-    pub(crate) fn error(
-        &self,
-        field: &'static str,
-        expected: &str,
-        got: &Value,
-    ) -> PreprocessError {
-        PreprocessError::Field {
-            path: self.path.to_owned(),
-            field,
-            expected: expected.to_owned(),
-            got: got.to_string(),
-        }
-    }
-
-    /// The field's value; absent and `null` both mean the class's default.
-    pub(crate) fn get(&self, field: &str) -> Option<&Value> {
-        self.map.get(field).filter(|value| !value.is_null())
-    }
-
     fn check_family(&self) -> Result<(), PreprocessError> {
         for field in ["image_processor_type", "feature_extractor_type"] {
             if let Some(value) = self.get(field) {
@@ -250,40 +186,6 @@ impl Fields<'_> {
             }
         }
         Ok(())
-    }
-
-    pub(crate) fn flag(&self, field: &'static str, default: bool) -> Result<bool, PreprocessError> {
-        let Some(value) = self.get(field) else { return Ok(default) };
-        value.as_bool().ok_or_else(|| self.error(field, "true or false", value))
-    }
-
-    pub(crate) fn number(&self, field: &'static str, default: f64) -> Result<f64, PreprocessError> {
-        let Some(value) = self.get(field) else { return Ok(default) };
-        value.as_f64().ok_or_else(|| self.error(field, "a number", value))
-    }
-
-    pub(crate) fn channels(
-        &self,
-        field: &'static str,
-        default: [f64; 3],
-    ) -> Result<[f64; 3], PreprocessError> {
-        let Some(value) = self.get(field) else { return Ok(default) };
-        if let Some(same) = value.as_f64() {
-            return Ok([same; 3]);
-        }
-        let list: Option<Vec<f64>> =
-            value.as_array().and_then(|list| list.iter().map(Value::as_f64).collect());
-        list.and_then(|list| list.try_into().ok())
-            .ok_or_else(|| self.error(field, "3 numbers (red, green, blue) or one", value))
-    }
-
-    pub(crate) fn filter(&self, default: Filter) -> Result<Filter, PreprocessError> {
-        let Some(value) = self.get("resample") else { return Ok(default) };
-        value
-            .as_u64()
-            .and_then(|code| u8::try_from(code).ok())
-            .and_then(|code| Filter::try_from(code).ok())
-            .ok_or_else(|| self.error("resample", "a Pillow code from 0 to 5", value))
     }
 
     fn size(&self, default: Size) -> Result<Size, PreprocessError> {
@@ -313,17 +215,10 @@ impl Fields<'_> {
     }
 }
 
-pub(crate) fn both_sides(map: &Map<String, Value>) -> Option<(u32, u32)> {
-    (map.len() == 2).then_some(())?;
-    Some((side(map.get("height")?)?, side(map.get("width")?)?))
-}
-
-pub(crate) fn side(value: &Value) -> Option<u32> {
-    value.as_u64().and_then(|side| u32::try_from(side).ok()).filter(|side| *side > 0)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn parse(value: Value) -> Result<Preprocessor, PreprocessError> {

@@ -6,11 +6,8 @@ use rlaif_data::{Clip, Frame, Pixels, VideoMetadata};
 use serde_json::Value;
 
 use crate::preprocess::at_frame;
-use crate::preprocessor_config::{CONFIG_FILE, PROCESSOR_FILE, read, write};
+use crate::settings::{CONFIG_FILE, PROCESSOR_FILE, VIDEO_CONFIG_FILE, read, write};
 use crate::{PreprocessError, Preprocessor, QwenVlProcessor, Sampling, SmolVlmProcessor};
-
-/// Where a video processor's settings lie by themselves.
-pub(crate) const VIDEO_CONFIG_FILE: &str = "video_preprocessor_config.json";
 
 /// The steps of a checkpoint's own processor.
 #[derive(Clone, Debug, PartialEq)]
@@ -172,4 +169,26 @@ fn family(class: &str) -> Option<&str> {
     ["VideoProcessor", "ImageProcessorFast", "ImageProcessor", "Processor"]
         .iter()
         .find_map(|end| class.strip_suffix(end))
+}
+
+/// What each byte of a channel becomes, in the precision and order of torchvision's fused step:
+/// mean and deviation are brought to bytes in f32, the byte is normalised by them.
+#[expect(clippy::cast_possible_truncation, reason = "rounding to f32 is the point")]
+pub(crate) fn torch_tables(
+    rescale: Option<f64>,
+    normalize: Option<[[f64; 3]; 2]>,
+) -> [[f32; 256]; 3] {
+    let of = |channel: usize, byte: usize| {
+        let value = byte as f32;
+        match (normalize, rescale) {
+            (None, None) => value,
+            (None, Some(factor)) => value * factor as f32,
+            (Some(statistics), rescale) => {
+                let unit = rescale.map_or(1.0, |factor| (1.0 / factor) as f32);
+                let [mean, std] = statistics.map(|channels| channels[channel] as f32 * unit);
+                (value - mean) / std
+            }
+        }
+    };
+    std::array::from_fn(|channel| std::array::from_fn(|byte| of(channel, byte)))
 }

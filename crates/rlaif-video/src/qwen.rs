@@ -5,7 +5,7 @@
 //! [`resample`](crate::resample). Source: `transformers` 5.24, `video_processing_qwen2_vl.py`. Where
 //! the hub's folder has image settings alone, they hold for video frames too, as there.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rlaif_data::{Frame, Pixels, VideoMetadata};
 use serde_json::{Map, Value};
@@ -13,11 +13,11 @@ use serde_json::{Map, Value};
 use crate::{
     Filter, PreprocessError, Sampling,
     digest::digest_parts,
-    preprocess::{CLIP_MEAN, CLIP_STD, check_frame, lay_out, torch_tables, within_limit},
-    preprocessor_config::{CONFIG_FILE, Fields, PROCESSOR_FILE, read},
-    processor::VIDEO_CONFIG_FILE,
+    preprocess::{CLIP_MEAN, CLIP_STD, check_frame, lay_out, within_limit},
+    processor::torch_tables,
     resample::resize_as_torch,
     sampling::{FRAMES_LIMIT, count},
+    settings::{Fields, Files, video_processor},
 };
 
 /// Largest aspect ratio taken, as in `transformers`.
@@ -54,7 +54,7 @@ pub struct QwenVlProcessor {
     /// The checkpoint's rule for taking frames; 2 a second where it has none.
     pub sampling: Sampling,
     /// The files as they were read, by name, to be written back.
-    files: Vec<(PathBuf, Map<String, Value>)>,
+    files: Files,
 }
 
 impl QwenVlProcessor {
@@ -66,23 +66,7 @@ impl QwenVlProcessor {
     ///
     /// [`PreprocessError`] names the folder or file and the field.
     pub fn from_folder(folder: &Path) -> Result<Self, PreprocessError> {
-        let mut files = Vec::new();
-        for name in [PROCESSOR_FILE, VIDEO_CONFIG_FILE, CONFIG_FILE] {
-            let path = folder.join(name);
-            if path.exists() {
-                files.push((PathBuf::from(name), read(&path)?));
-            }
-        }
-        let nested = files.iter().find_map(|(name, map)| match map.get("video_processor") {
-            Some(Value::Object(inner)) if name.as_os_str() == PROCESSOR_FILE => Some((name, inner)),
-            _ => None,
-        });
-        let flat = || files.iter().map(|(name, map)| (name, map));
-        let found = nested.or_else(|| flat().find(|(name, _)| name.as_os_str() != PROCESSOR_FILE));
-        let Some((name, map)) = found else {
-            return Err(PreprocessError::NoConfig { path: folder.to_owned() });
-        };
-        let mut processor = QwenVlProcessor::from_map(map, &folder.join(name))?;
+        let (mut processor, files) = video_processor(folder, QwenVlProcessor::from_map)?;
         processor.files = files;
         Ok(processor)
     }
@@ -94,17 +78,6 @@ impl QwenVlProcessor {
     /// [`PreprocessError::Field`] names the field, what would do and what stands there.
     pub fn from_map(map: &Map<String, Value>, origin: &Path) -> Result<Self, PreprocessError> {
         let fields = Fields { map, path: origin };
-        let resample = fields.filter(Filter::Bicubic)?;
-        if matches!(resample, Filter::Box | Filter::Hamming | Filter::Nearest) {
-            let got = fields.get("resample").unwrap_or(&Value::Null);
-            return Err(fields.error("resample", "1 (Lanczos), 2 (bilinear) or 3 (bicubic)", got));
-        }
-        let std = fields.channels("image_std", CLIP_STD)?;
-        let do_normalize = fields.flag("do_normalize", true)?;
-        if do_normalize && std.contains(&0.0) {
-            let got = fields.get("image_std").unwrap_or(&Value::Null);
-            return Err(fields.error("image_std", "without a 0", got));
-        }
         let size = match fields.get("size") {
             None => None,
             Some(Value::Object(size)) => Some(size),
@@ -140,13 +113,11 @@ impl QwenVlProcessor {
             patch_size: small(&fields, "patch_size", 14)?,
             temporal_patch_size: temporal_patch_size as usize,
             merge_size: small(&fields, "merge_size", 2)?,
-            resample,
-            rescale: fields
-                .flag("do_rescale", true)?
-                .then_some(fields.number("rescale_factor", 1.0 / 255.0)?),
-            normalize: do_normalize.then_some([fields.channels("image_mean", CLIP_MEAN)?, std]),
+            resample: fields.torch_filter(Filter::Bicubic)?,
+            rescale: fields.rescale()?,
+            normalize: fields.normalize([CLIP_MEAN, CLIP_STD])?,
             sampling: sampling(&fields, temporal_patch_size as usize)?,
-            files: Vec::new(),
+            files: Files::new(),
         })
     }
 

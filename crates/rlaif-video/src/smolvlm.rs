@@ -8,7 +8,7 @@
 //! The hub's `video_sampling.video_size` has no effect where `size` stands beside it: so does
 //! `transformers` read the file, and so do we.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rlaif_data::{Clip, Frame, Pixels, VideoMetadata};
 use serde_json::{Map, Value};
@@ -16,11 +16,11 @@ use serde_json::{Map, Value};
 use crate::{
     Filter, PreprocessError, Sampling,
     digest::digest_parts,
-    preprocess::{at_frame, check_frame, torch_tables, within_limit},
-    preprocessor_config::{CONFIG_FILE, Fields, PROCESSOR_FILE, both_sides, read, side},
-    processor::VIDEO_CONFIG_FILE,
+    preprocess::{at_frame, check_frame, within_limit},
+    processor::torch_tables,
     resample::resize_as_torch,
     sampling::count,
+    settings::{Fields, Files, both_sides, side, video_processor},
 };
 
 /// The longer side, at most, whatever the file says.
@@ -44,7 +44,7 @@ pub struct SmolVlmProcessor {
     /// The checkpoint's rule for taking frames.
     pub sampling: Sampling,
     /// The files as they were read, by name, to be written back.
-    files: Vec<(PathBuf, Map<String, Value>)>,
+    files: Files,
 }
 
 /// The size of the first resize.
@@ -71,23 +71,7 @@ impl SmolVlmProcessor {
     ///
     /// [`PreprocessError`] names the folder or file and the field.
     pub fn from_folder(folder: &Path) -> Result<Self, PreprocessError> {
-        let mut files = Vec::new();
-        for name in [PROCESSOR_FILE, VIDEO_CONFIG_FILE, CONFIG_FILE] {
-            let path = folder.join(name);
-            if path.exists() {
-                files.push((PathBuf::from(name), read(&path)?));
-            }
-        }
-        let nested = files.iter().find_map(|(name, map)| match map.get("video_processor") {
-            Some(Value::Object(inner)) if name.as_os_str() == PROCESSOR_FILE => Some((name, inner)),
-            _ => None,
-        });
-        let flat = || files.iter().map(|(name, map)| (name, map));
-        let found = nested.or_else(|| flat().find(|(name, _)| name.as_os_str() != PROCESSOR_FILE));
-        let Some((name, map)) = found else {
-            return Err(PreprocessError::NoConfig { path: folder.to_owned() });
-        };
-        let mut processor = SmolVlmProcessor::from_map(map, &folder.join(name))?;
+        let (mut processor, files) = video_processor(folder, SmolVlmProcessor::from_map)?;
         processor.files = files;
         Ok(processor)
     }
@@ -99,19 +83,6 @@ impl SmolVlmProcessor {
     /// [`PreprocessError::Field`] names the field, what would do and what stands there.
     pub fn from_map(map: &Map<String, Value>, origin: &Path) -> Result<Self, PreprocessError> {
         let fields = Fields { map, path: origin };
-        let resample = fields.filter(Filter::Lanczos)?;
-        if matches!(resample, Filter::Box | Filter::Hamming | Filter::Nearest) {
-            let got = fields.get("resample").unwrap_or(&Value::Null);
-            return Err(fields.error("resample", "1 (Lanczos), 2 (bilinear) or 3 (bicubic)", got));
-        }
-        let factor = fields.number("rescale_factor", 1.0 / 255.0)?;
-        let mean = fields.channels("image_mean", [0.5; 3])?;
-        let std = fields.channels("image_std", [0.5; 3])?;
-        let do_normalize = fields.flag("do_normalize", true)?;
-        if do_normalize && std.contains(&0.0) {
-            let got = fields.get("image_std").unwrap_or(&Value::Null);
-            return Err(fields.error("image_std", "without a 0", got));
-        }
         let own = match fields.get("video_sampling") {
             None => None,
             Some(Value::Object(own)) => Some(own),
@@ -132,11 +103,11 @@ impl SmolVlmProcessor {
             do_resize: fields.flag("do_resize", true)?,
             size,
             max_image_size,
-            resample,
-            rescale: fields.flag("do_rescale", true)?.then_some(factor),
-            normalize: do_normalize.then_some([mean, std]),
+            resample: fields.torch_filter(Filter::Lanczos)?,
+            rescale: fields.rescale()?,
+            normalize: fields.normalize([[0.5; 3]; 2])?,
             sampling: sampling(&fields, own)?,
-            files: Vec::new(),
+            files: Files::new(),
         })
     }
 
