@@ -72,6 +72,9 @@ pub struct Preprocessor {
     pub image_std: [f64; 3],
     /// Keys of the file that mean nothing here, written back as they stood.
     pub other: serde_json::Map<String, serde_json::Value>,
+    /// `processor_config.json`, where the checkpoint has one: how `LlavaProcessor` counts visual
+    /// tokens. Written back, with the settings above as its `image_processor` where it had one.
+    pub processor: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 impl Default for Preprocessor {
@@ -100,6 +103,7 @@ impl Preprocessor {
             image_mean: CLIP_MEAN,
             image_std: CLIP_STD,
             other: serde_json::Map::new(),
+            processor: None,
         }
     }
 

@@ -42,18 +42,18 @@ impl Preprocessor {
     ///
     /// [`PreprocessError`] names the folder or file and the field.
     pub fn from_folder(folder: &Path) -> Result<Self, PreprocessError> {
+        let whole = folder.join(PROCESSOR_FILE);
+        let processor = whole.exists().then(|| read(&whole)).transpose()?;
+        let inner = processor.as_ref().and_then(|map| map.get("image_processor")?.as_object());
         let path = folder.join(CONFIG_FILE);
         if path.exists() {
-            return Preprocessor::from_file(&path);
+            return Ok(Preprocessor { processor, ..Preprocessor::from_file(&path)? });
         }
-        let path = folder.join(PROCESSOR_FILE);
-        if path.exists()
-            && let Some(Value::Object(inner)) = read(&path)?.remove("image_processor")
-        {
-            return Preprocessor::from_map(inner, &path);
+        if let Some(inner) = inner.cloned() {
+            return Ok(Preprocessor { processor, ..Preprocessor::from_map(inner, &whole)? });
         }
         if let Some(preprocessor) = original_llava::preprocessor(folder)? {
-            return Ok(preprocessor);
+            return Ok(Preprocessor { processor, ..preprocessor });
         }
         Err(PreprocessError::NoConfig { path: folder.to_owned() })
     }
@@ -99,6 +99,7 @@ impl Preprocessor {
             image_mean: fields.channels("image_mean", default.image_mean)?,
             image_std: fields.channels("image_std", default.image_std)?,
             other: Map::new(),
+            processor: None,
         };
         if preprocessor.do_normalize && preprocessor.image_std.contains(&0.0) {
             let got = map.get("image_std").unwrap_or(&Value::Null);
@@ -161,8 +162,9 @@ impl Preprocessor {
         map
     }
 
-    /// Writes `preprocessor_config.json` into a checkpoint folder: a temporary file first, then
-    /// renamed, so that a reader never sees half of it.
+    /// Writes `preprocessor_config.json` into a checkpoint folder, and `processor_config.json` where
+    /// the settings came with one: temporary files first, then renamed, so that a reader never sees
+    /// half of one.
     ///
     /// # Errors
     ///
@@ -170,6 +172,12 @@ impl Preprocessor {
     pub fn save(&self, folder: &Path) -> Result<PathBuf, PreprocessError> {
         let path = folder.join(CONFIG_FILE);
         write(&path, &self.to_map())?;
+        if let Some(mut processor) = self.processor.clone() {
+            if let Some(inner) = processor.get_mut("image_processor") {
+                *inner = Value::Object(self.to_map());
+            }
+            write(&folder.join(PROCESSOR_FILE), &processor)?;
+        }
         Ok(path)
     }
 }

@@ -9,7 +9,7 @@ use oracle_rlaif::hub;
 use super::progress::say;
 use super::{Context, Outcome};
 
-/// Files of a base that say nothing we read, and other programs may.
+/// Files of a base that saving does not write and other programs may read.
 const CARRIED: [&str; 6] = [
     "added_tokens.json",
     "merges.txt",
@@ -52,10 +52,31 @@ pub(crate) fn run(context: &Context, args: &MergeArgs) -> Result<Outcome> {
         ),
     })?;
     let merged = Folder::open_on(&base, &adapter, &context.device)?;
-    merged.save(&merged.model, &args.out)?;
-    carry(&base, &args.out)?;
+    whole_or_nothing(&args.out, |folder| {
+        merged.save(&merged.model, folder)?;
+        carry(&base, folder)
+    })?;
     say(&format!("checkpoint: {}", args.out.display()));
     Ok(Outcome::Done)
+}
+
+/// Makes the folder `out` of what `write` puts into a hidden one beside it. Where that fails,
+/// neither is left behind.
+fn whole_or_nothing(out: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let at = || format!("`{}`", out.display());
+    let out = std::path::absolute(out).with_context(at)?;
+    let (Some(parent), Some(name)) = (out.parent(), out.file_name()) else {
+        bail!("{} is not the path of a new folder", at());
+    };
+    std::fs::create_dir_all(parent).with_context(at)?;
+    let part = parent.join(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
+    std::fs::create_dir(&part).with_context(at)?;
+    let written = write(&part).and_then(|()| std::fs::rename(&part, &out).with_context(at));
+    if written.is_err() {
+        // The first failure is the one to tell.
+        let _ = std::fs::remove_dir_all(&part);
+    }
+    written
 }
 
 /// Copies the files of the base that saving did not write.
@@ -67,4 +88,26 @@ fn carry(base: &Path, out: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_there_whole_or_not_at_all() {
+        let parent = tempfile::tempdir().unwrap();
+        let out = parent.path().join("out");
+        let write = |folder: &Path| Ok(std::fs::write(folder.join("a"), "1")?);
+        let error = whole_or_nothing(&out, |folder| {
+            write(folder)?;
+            bail!("the disk is full")
+        })
+        .unwrap_err();
+        assert_eq!(error.to_string(), "the disk is full");
+        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
+        whole_or_nothing(&out, write).unwrap();
+        assert_eq!(std::fs::read_to_string(out.join("a")).unwrap(), "1");
+        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 1);
+    }
 }

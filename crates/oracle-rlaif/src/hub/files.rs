@@ -37,7 +37,11 @@ const SMALL: [&str; 16] = [
 const WEIGHTS: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 const ADAPTERS: [&str; 2] = ["adapter_model.safetensors", "adapter_model.bin"];
 
-/// Largest index believed.
+/// What is done to frames, in one or more of these.
+const PROCESSORS: [&str; 3] =
+    ["preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json"];
+
+/// Largest index or configuration believed.
 const MAX_INDEX: u64 = 64 << 20;
 
 /// What to fetch of a repository.
@@ -79,13 +83,7 @@ pub(super) fn plan(names: &BTreeSet<String>) -> Plan {
 ///
 /// Fails where it is no index, or names something other than a file beside it.
 pub(super) fn shards(index: &Path) -> Result<Vec<String>> {
-    let at = || format!("`{}`", index.display());
-    let size = std::fs::metadata(index).with_context(at)?.len();
-    if size > MAX_INDEX {
-        bail!("`{}`: {size} bytes are too many for an index", index.display());
-    }
-    let document: Value =
-        serde_json::from_slice(&std::fs::read(index).with_context(at)?).with_context(at)?;
+    let document = json(index)?;
     let Some(map) = document.get("weight_map").and_then(Value::as_object) else {
         bail!("`{}`: no `weight_map` object", index.display());
     };
@@ -97,6 +95,15 @@ pub(super) fn shards(index: &Path) -> Result<Vec<String>> {
         names.insert(name.to_owned());
     }
     Ok(names.into_iter().collect())
+}
+
+fn json(path: &Path) -> Result<Value> {
+    let at = || format!("`{}`", path.display());
+    let size = std::fs::metadata(path).with_context(at)?.len();
+    if size > MAX_INDEX {
+        bail!("`{}`: {size} bytes are too many for what it is", path.display());
+    }
+    serde_json::from_slice(&std::fs::read(path).with_context(at)?).with_context(at)
 }
 
 /// Whether `name` is a file of weights right in a folder.
@@ -119,7 +126,17 @@ pub fn missing(folder: &Path) -> Result<Vec<String>> {
     if !adapter_alone && !has("tokenizer.json") && !has("tokenizer.model") {
         lacking.push("tokenizer.json".to_owned());
     }
+    let processed = PROCESSORS.iter().any(|name| has(name));
+    if !adapter_alone && !processed && !is_original(folder)? {
+        lacking.push(PROCESSORS[0].to_owned());
+    }
     Ok(lacking)
+}
+
+/// Whether a folder has the original LLaVA layout, where the tower says what is done to frames.
+fn is_original(folder: &Path) -> Result<bool> {
+    let config = folder.join("config.json");
+    Ok(config.is_file() && json(&config)?.get("mm_vision_tower").is_some())
 }
 
 /// The same without a tokenizer, as a vision tower has none.
@@ -210,9 +227,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         let lacks = || missing(folder.path()).unwrap().join(" ");
-        assert_eq!(lacks(), "config.json model.safetensors tokenizer.json");
-        put("config.json", "{}");
+        assert_eq!(
+            lacks(),
+            "config.json model.safetensors tokenizer.json preprocessor_config.json"
+        );
+        put("config.json", r#"{"mm_vision_tower": "a/b"}"#);
         put("tokenizer.model", "");
+        assert_eq!(lacks(), "model.safetensors");
+        put("config.json", "{}");
+        assert_eq!(lacks(), "model.safetensors preprocessor_config.json");
+        put("processor_config.json", "{}");
         put("model.safetensors.index.json", r#"{"weight_map": {"x": "1.bin", "y": "2.bin"}}"#);
         put("2.bin", "");
         assert_eq!(lacks(), "1.bin");

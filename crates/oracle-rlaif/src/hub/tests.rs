@@ -174,6 +174,21 @@ fn what_came_is_kept_for_the_next_time() {
 }
 
 #[test]
+fn a_snapshot_without_its_processor_is_completed() {
+    // As a program leaves it that asks for the tokenizer and the weights alone.
+    let (server, cache) = (Server::start(checkpoint()), tempfile::tempdir().unwrap());
+    let hub = hub(&server, cache.path());
+    let folder = hub.resolve("org/name", None).unwrap();
+    for name in ["preprocessor_config.json", "processor_config.json"] {
+        let _ = std::fs::remove_file(folder.join(name));
+    }
+    let error = refused(&Hub { offline: true, ..hub.clone() }, "org/name");
+    assert!(error.contains("preprocessor_config.json"), "{error}");
+    hub.resolve("org/name", None).unwrap();
+    Folder::open(&folder, &Device::flex()).unwrap();
+}
+
+#[test]
 fn a_file_that_is_not_what_the_hub_says_is_thrown_away() {
     let server = Server::start(checkpoint());
     let cache = tempfile::tempdir().unwrap();

@@ -121,6 +121,17 @@ fn every_architecture_merges_into_a_checkpoint_of_its_own_kind() {
             "{name}"
         );
         assert!(!out.join("adapter_config.json").exists(), "{name}");
+        // Without it the processor of `transformers` cannot count LLaVA's visual tokens.
+        let processor = "processor_config.json";
+        if fixture(name).join(processor).exists() {
+            let (mut got, mut expected) =
+                (json(&out.join(processor)), json(&fixture(name).join(processor)));
+            for whole in [&mut got, &mut expected] {
+                // The same settings, but with the defaults written out.
+                whole["image_processor"].take();
+            }
+            assert_eq!(got, expected, "{name}");
+        }
     }
 }
 
