@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # One training step and one evaluation on another device than the CPU, compared with the CPU's.
 #
-#     tools/device_smoke.sh vulkan     any Vulkan driver; Mesa's lavapipe runs it on the CPU
+#     tools/device_smoke.sh wgpu       any Vulkan driver; Mesa's lavapipe runs it on the CPU
+#     tools/device_smoke.sh vulkan     the same with shaders in SPIR-V; old drivers crash on them
 #     tools/device_smoke.sh cuda       needs an NVIDIA driver and NVRTC
 #     tools/device_smoke.sh metal      macOS
 #
@@ -16,7 +17,7 @@ skip() {
     exit 0
 }
 case $device in
-vulkan)
+vulkan | wgpu)
     command -v vulkaninfo >/dev/null ||
         skip "no vulkaninfo; install vulkan-tools and a driver (mesa-vulkan-drivers has lavapipe)"
     # Without a driver it fails; that is no device, not the end of this script.
@@ -33,7 +34,7 @@ metal)
     name=Metal
     ;;
 *)
-    echo "usage: $0 vulkan|cuda|metal" >&2
+    echo "usage: $0 wgpu|vulkan|cuda|metal" >&2
     exit 2
     ;;
 esac

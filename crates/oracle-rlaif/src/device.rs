@@ -15,6 +15,9 @@ pub fn names() -> Vec<&'static str> {
     if cfg!(feature = "metal") {
         names.push("metal");
     }
+    if cfg!(feature = "wgpu") {
+        names.push("wgpu");
+    }
     names
 }
 
@@ -32,8 +35,10 @@ pub fn open(name: &str) -> Result<Device, String> {
         "vulkan" => Ok(Device::vulkan(burn::tensor::DeviceKind::DefaultDevice)),
         #[cfg(feature = "metal")]
         "metal" => Ok(Device::metal(burn::tensor::DeviceKind::DefaultDevice)),
+        #[cfg(feature = "wgpu")]
+        "wgpu" => Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
         // A guard, not a pattern: which of these are taken above depends on the build.
-        other if ["cuda", "vulkan", "metal"].contains(&other) => Err(format!(
+        other if ["cuda", "vulkan", "metal", "wgpu"].contains(&other) => Err(format!(
             "this build has no device `{name}`; build it with `cargo build --release --features \
              {name}`"
         )),

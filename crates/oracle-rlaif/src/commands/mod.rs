@@ -32,7 +32,7 @@ mod world;
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// Device to compute on: cpu, or cuda, vulkan, metal in builds that have them
+    /// Device to compute on: cpu, or cuda, vulkan, metal, wgpu in builds that have them
     #[arg(long, global = true, default_value = "cpu")]
     device: String,
     /// Say less: no progress, warnings only

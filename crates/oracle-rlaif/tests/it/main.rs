@@ -3,7 +3,7 @@
 mod baselines;
 mod checkpoints;
 mod commands;
-#[cfg(any(feature = "cuda", feature = "vulkan", feature = "metal"))]
+#[cfg(any(feature = "cuda", feature = "vulkan", feature = "metal", feature = "wgpu"))]
 mod device;
 mod files;
 mod hub;
