@@ -85,6 +85,7 @@ impl Golden {
 
 /// Two lists of numbers, no pair further apart than `tolerance`. The expected ones must differ
 /// among themselves, so that a constant passes for nothing.
+#[expect(clippy::print_stdout, reason = "the figures of docs/models.md, with --nocapture")]
 pub(crate) fn assert_close(got: &[f32], expected: &[f32], tolerance: f32, what: &str) {
     assert_eq!(got.len(), expected.len(), "{what}: length");
     let spread = expected.iter().fold(f32::NEG_INFINITY, |m, x| m.max(*x))
