@@ -19,5 +19,5 @@ pub use builder::{PromptBuilder, PromptError, WorldClips};
 pub use pass::{Pass, Reads};
 pub use prompt::{PromptInput, Visual, encode};
 pub use sample::{SampleRequest, Sampled, sample};
-pub use score::{last_hidden, response_hidden, score};
+pub use score::{response_hidden, score};
 pub use token::{SamplingParams, Vocabulary};

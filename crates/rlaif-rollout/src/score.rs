@@ -15,15 +15,6 @@ pub fn response_hidden(model: &Vlm, prefix: &Prefix, responses: &[(usize, &[u32]
     Pass::after(model, prefix, responses, Reads::EachToken).hidden
 }
 
-/// Normalised hidden state after the last token of each continuation, `[R, hidden]`: where a score
-/// of the whole is read.
-///
-/// `continuations` are pairs of a prompt's index in the prefix and token ids; none may be empty.
-#[must_use]
-pub fn last_hidden(model: &Vlm, prefix: &Prefix, continuations: &[(usize, &[u32])]) -> Tensor<2> {
-    Pass::after(model, prefix, continuations, Reads::AfterLast).hidden
-}
-
 /// Log-probability and entropy of every response token, in the order given, `[Σ T]` each.
 /// The entropy is a plain number for metrics: no gradient passes through it.
 #[must_use]

@@ -19,6 +19,7 @@ mod decode;
 pub mod digest;
 pub mod error;
 mod feature_file;
+mod frames;
 pub mod images;
 pub mod load;
 mod mp4;

@@ -15,6 +15,7 @@ pub use crate::preprocess_error::PreprocessError;
 use crate::{
     canvas::{center_crop, pad_to_square},
     digest::digest_parts,
+    frames::{check_frame, each_frame, lay_out, within_limit},
     resample::{Filter, resize},
     sampling::count,
 };
@@ -148,10 +149,7 @@ impl Preprocessor {
     /// [`PreprocessError::NoFrames`], [`PreprocessError::BadFrame`],
     /// [`PreprocessError::TooLarge`] or [`PreprocessError::MixedSizes`].
     pub fn apply(&self, clip: &Clip) -> Result<Pixels, PreprocessError> {
-        let mut frames = Vec::with_capacity(clip.frames.len());
-        for (index, frame) in clip.frames.iter().enumerate() {
-            frames.push(self.frame(frame).map_err(|error| at_frame(error, index))?);
-        }
+        let frames = each_frame(clip, |frame| self.frame(frame))?;
         self.normalize(&frames, &clip.digest, clip.video.clone())
     }
 
@@ -234,72 +232,6 @@ impl Preprocessor {
             if self.do_normalize { (value - mean) / std } else { value }
         })
     }
-}
-
-/// Frames of one size as planes `[F, 3, H, W]`, each byte of a channel as its table has it.
-pub(crate) fn lay_out(
-    frames: &[Frame],
-    tables: &[[f32; 256]; 3],
-    digest: String,
-    video: VideoMetadata,
-) -> Result<Pixels, PreprocessError> {
-    let first = frames.first().ok_or(PreprocessError::NoFrames)?;
-    let (width, height) = (first.width, first.height);
-    let area = width as usize * height as usize;
-    let mut values = Vec::with_capacity(frames.len() * 3 * area);
-    for (index, frame) in frames.iter().enumerate() {
-        if (frame.width, frame.height) != (width, height) {
-            return Err(PreprocessError::MixedSizes {
-                frame: index,
-                expected: format!("{width} x {height}"),
-                got: format!("{} x {}", frame.width, frame.height),
-            });
-        }
-        for (channel, table) in tables.iter().enumerate() {
-            let bytes = frame.rgb.iter().skip(channel).step_by(3);
-            values.extend(bytes.map(|byte| table[usize::from(*byte)]));
-        }
-    }
-    Ok(Pixels {
-        frames: frames.len(),
-        height: height as usize,
-        width: width as usize,
-        values,
-        digest,
-        video,
-    })
-}
-
-/// Gives an error of [`Preprocessor::frame`] the index of the frame.
-pub(crate) fn at_frame(error: PreprocessError, index: usize) -> PreprocessError {
-    match error {
-        PreprocessError::BadFrame { width, height, bytes, .. } => {
-            PreprocessError::BadFrame { frame: index, width, height, bytes }
-        }
-        other => other,
-    }
-}
-
-pub(crate) fn within_limit(width: u64, height: u64) -> Result<(u32, u32), PreprocessError> {
-    let too_large = PreprocessError::TooLarge { width, height };
-    match (u32::try_from(width), u32::try_from(height)) {
-        (Ok(w), Ok(h)) if width.saturating_mul(height) <= FRAME_PIXELS_LIMIT => Ok((w, h)),
-        _ => Err(too_large),
-    }
-}
-
-/// Refuses a frame whose buffer does not match its size.
-pub(crate) fn check_frame(frame: &Frame) -> Result<(), PreprocessError> {
-    let bytes = u64::from(frame.width) * u64::from(frame.height) * 3;
-    if bytes == 0 || frame.rgb.len() as u64 != bytes {
-        return Err(PreprocessError::BadFrame {
-            frame: 0,
-            width: frame.width,
-            height: frame.height,
-            bytes: frame.rgb.len(),
-        });
-    }
-    Ok(())
 }
 
 #[cfg(test)]

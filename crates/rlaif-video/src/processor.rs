@@ -5,7 +5,7 @@ use std::path::Path;
 use rlaif_data::{Clip, Frame, Pixels, VideoMetadata};
 use serde_json::Value;
 
-use crate::preprocess::at_frame;
+use crate::frames::each_frame;
 use crate::settings::{CONFIG_FILE, PROCESSOR_FILE, VIDEO_CONFIG_FILE, read, write};
 use crate::{PreprocessError, Preprocessor, QwenVlProcessor, Sampling, SmolVlmProcessor};
 
@@ -124,12 +124,8 @@ impl FrameProcessor {
     /// [`PreprocessError::NoFrames`], [`PreprocessError::BadFrame`],
     /// [`PreprocessError::TooLarge`] or [`PreprocessError::MixedSizes`].
     pub fn apply(&self, clip: &Clip) -> Result<Pixels, PreprocessError> {
-        let mut frames = Vec::with_capacity(clip.frames.len());
-        for (index, frame) in clip.frames.iter().enumerate() {
-            frames.push(
-                self.frame(frame, clip.frames.len()).map_err(|error| at_frame(error, index))?,
-            );
-        }
+        let of = clip.frames.len();
+        let frames = each_frame(clip, |frame| self.frame(frame, of))?;
         self.normalize(&frames, &clip.digest, clip.video.clone())
     }
 
@@ -169,26 +165,4 @@ fn family(class: &str) -> Option<&str> {
     ["VideoProcessor", "ImageProcessorFast", "ImageProcessor", "Processor"]
         .iter()
         .find_map(|end| class.strip_suffix(end))
-}
-
-/// What each byte of a channel becomes, in the precision and order of torchvision's fused step:
-/// mean and deviation are brought to bytes in f32, the byte is normalised by them.
-#[expect(clippy::cast_possible_truncation, reason = "rounding to f32 is the point")]
-pub(crate) fn torch_tables(
-    rescale: Option<f64>,
-    normalize: Option<[[f64; 3]; 2]>,
-) -> [[f32; 256]; 3] {
-    let of = |channel: usize, byte: usize| {
-        let value = byte as f32;
-        match (normalize, rescale) {
-            (None, None) => value,
-            (None, Some(factor)) => value * factor as f32,
-            (Some(statistics), rescale) => {
-                let unit = rescale.map_or(1.0, |factor| (1.0 / factor) as f32);
-                let [mean, std] = statistics.map(|channels| channels[channel] as f32 * unit);
-                (value - mean) / std
-            }
-        }
-    };
-    std::array::from_fn(|channel| std::array::from_fn(|byte| of(channel, byte)))
 }

@@ -13,8 +13,8 @@ use serde_json::{Map, Value};
 use crate::{
     Filter, PreprocessError, Sampling,
     digest::digest_parts,
-    preprocess::{CLIP_MEAN, CLIP_STD, check_frame, lay_out, within_limit},
-    processor::torch_tables,
+    frames::{check_frame, lay_out, torch_tables, within_limit},
+    preprocess::{CLIP_MEAN, CLIP_STD},
     resample::resize_as_torch,
     sampling::{FRAMES_LIMIT, count},
     settings::{Fields, Files, video_processor},
@@ -227,7 +227,7 @@ fn sampling(fields: &Fields<'_>, temporal_patch: usize) -> Result<Sampling, Prep
     match rule.validate() {
         Ok(()) => Ok(rule),
         Err(error) => {
-            let got = fields.get("max_frames").unwrap_or(&Value::Null);
+            let got = fields.get("fps").unwrap_or(&Value::Null);
             Err(fields.error("fps", &format!("a rule for frames: {error}"), got))
         }
     }

@@ -2,10 +2,10 @@
 
 use std::{
     fs,
-    io::Write as _,
     path::{Path, PathBuf},
 };
 
+use rlaif_data::{WriteError, write_atomic};
 use serde_json::{Map, Value};
 
 use crate::{PreprocessError, resample::Filter};
@@ -53,13 +53,14 @@ pub(crate) fn video_processor<T>(
 
 /// Replaces a JSON file at once.
 pub(crate) fn write(path: &Path, map: &Map<String, Value>) -> Result<(), PreprocessError> {
-    let fail = |source| PreprocessError::Io { path: path.to_owned(), source };
     let text = format!("{:#}\n", Value::Object(map.clone()));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let part = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-    let mut file = fs::File::create(&part).map_err(fail)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(fail)?;
-    fs::rename(&part, path).map_err(fail)
+    write_atomic(path, text.as_bytes()).map_err(|error| PreprocessError::Io {
+        path: path.to_owned(),
+        source: match error {
+            WriteError::Io { source, .. } => source,
+            other => std::io::Error::other(other),
+        },
+    })
 }
 
 pub(crate) fn read(path: &Path) -> Result<Map<String, Value>, PreprocessError> {

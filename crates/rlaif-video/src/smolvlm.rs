@@ -10,14 +10,13 @@
 
 use std::path::Path;
 
-use rlaif_data::{Clip, Frame, Pixels, VideoMetadata};
+use rlaif_data::{Frame, Pixels, VideoMetadata};
 use serde_json::{Map, Value};
 
 use crate::{
     Filter, PreprocessError, Sampling,
     digest::digest_parts,
-    preprocess::{at_frame, check_frame, within_limit},
-    processor::torch_tables,
+    frames::{check_frame, lay_out, torch_tables, within_limit},
     resample::resize_as_torch,
     sampling::count,
     settings::{Fields, Files, both_sides, side, video_processor},
@@ -138,22 +137,7 @@ impl SmolVlmProcessor {
         Ok(now.into_owned())
     }
 
-    /// Turns a clip into input for the tower, `[F, 3, H, W]`.
-    ///
-    /// # Errors
-    ///
-    /// [`PreprocessError::NoFrames`], [`PreprocessError::BadFrame`],
-    /// [`PreprocessError::TooLarge`] or [`PreprocessError::MixedSizes`].
-    pub fn apply(&self, clip: &Clip) -> Result<Pixels, PreprocessError> {
-        let mut frames = Vec::with_capacity(clip.frames.len());
-        for (index, frame) in clip.frames.iter().enumerate() {
-            frames.push(self.frame(frame).map_err(|error| at_frame(error, index))?);
-        }
-        self.normalize(&frames, &clip.digest, clip.video.clone())
-    }
-
-    /// Digest of the steps and of a clip's digest: [`Pixels::digest`] of what
-    /// [`apply`](Self::apply) makes of that clip.
+    /// Digest of the steps and of a clip's digest.
     #[must_use]
     pub fn pixels_digest(&self, clip_digest: &str) -> String {
         let resize = (self.size, self.max_image_size, self.resample);
@@ -188,12 +172,8 @@ impl SmolVlmProcessor {
         clip_digest: &str,
         video: VideoMetadata,
     ) -> Result<Pixels, PreprocessError> {
-        crate::preprocess::lay_out(
-            frames,
-            &torch_tables(self.rescale, self.normalize),
-            self.pixels_digest(clip_digest),
-            video,
-        )
+        let tables = torch_tables(self.rescale, self.normalize);
+        lay_out(frames, &tables, self.pixels_digest(clip_digest), video)
     }
 }
 

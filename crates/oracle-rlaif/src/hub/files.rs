@@ -133,13 +133,7 @@ pub fn missing(folder: &Path) -> Result<Vec<String>> {
     Ok(lacking)
 }
 
-/// Whether a folder has the original LLaVA layout, where the tower says what is done to frames.
-fn is_original(folder: &Path) -> Result<bool> {
-    let config = folder.join("config.json");
-    Ok(config.is_file() && json(&config)?.get("mm_vision_tower").is_some())
-}
-
-/// The same without a tokenizer, as a vision tower has none.
+/// The same of the model alone: a vision tower has no tokenizer.
 pub(super) fn missing_model(folder: &Path) -> Result<Vec<String>> {
     let has = |name: &str| folder.join(name).is_file();
     let mut lacking = Vec::new();
@@ -164,6 +158,12 @@ pub(super) fn missing_model(folder: &Path) -> Result<Vec<String>> {
         None => lacking.push(WEIGHTS[0].to_owned()),
     }
     Ok(lacking)
+}
+
+/// Whether a folder has the original LLaVA layout, where the tower says what is done to frames.
+fn is_original(folder: &Path) -> Result<bool> {
+    let config = folder.join("config.json");
+    Ok(config.is_file() && json(&config)?.get("mm_vision_tower").is_some())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
-use rlaif_model::hf::{ModelConfig, TextConfig, VisionConfig};
+use rlaif_model::hf::{ModelConfig, TextConfig, VisionConfig, expected_tensors};
 use rlaif_model::{LoraConfig, Precision, init};
 
+use super::sizes::product;
 use super::*;
 
 fn model() -> ModelConfig {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::Tensor;
 use rlaif_model::{LoadError, LoraConfig, ScalarVlm};
-use rlaif_rollout::{encode, last_hidden, response_hidden, score};
+use rlaif_rollout::{Pass, Reads, encode, response_hidden, score};
 use rlaif_train::metrics::truncate_after;
 use rlaif_train::reward_model::{ScoredItem, scores};
 use rlaif_train::{
@@ -177,7 +177,8 @@ fn a_score_is_read_after_the_last_token_whatever_stands_beside_it() {
             let last: Tensor<2> = states.narrow(0, longer.len() - 1, 1);
             let alone = host(&work.model.read(last))[0];
             assert!((together[2 * index + side] - alone).abs() < 1e-5);
-            let direct = last_hidden(&work.model.vlm, &prefix, &[(0, ids)]);
+            let direct =
+                Pass::after(&work.model.vlm, &prefix, &[(0, ids)], Reads::AfterLast).hidden;
             assert!((host(&work.model.read(direct))[0] - alone).abs() < 1e-6);
         }
     }

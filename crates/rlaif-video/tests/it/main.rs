@@ -1,6 +1,7 @@
 //! Tests of rlaif-video against reference implementations and real files.
 
 mod cache;
+mod golden;
 mod images;
 mod limits;
 mod long;

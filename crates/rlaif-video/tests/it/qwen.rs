@@ -1,20 +1,16 @@
 //! Qwen2.5-VL's frames equal to `transformers`', by golden files that
 //! `tools/make_qwen_fixtures.py` made.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rlaif_data::{Clip, Frame, VideoRef};
+use rlaif_data::{Frame, VideoRef};
 use rlaif_video::qwen::smart_resize;
 use rlaif_video::{
     FrameProcessor, FrameSize, LoadOptions, Loader, PreprocessError, QwenVlProcessor, Sampling,
 };
 use serde_json::{Value, json};
 
-use crate::smolvlm::synthetic;
-
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
-}
+use crate::golden::{check_cases, check_saved, fixtures, synthetic};
 
 fn document() -> Value {
     serde_json::from_slice(&std::fs::read(fixtures().join("qwen.json")).expect("golden values"))
@@ -27,39 +23,10 @@ fn parse(settings: &Value) -> Result<QwenVlProcessor, String> {
         .map_err(|error| error.to_string())
 }
 
-/// Not one value differs: the tolerance is 0 levels of 8 bits (on a processor with AVX2, which made
-/// the golden files).
 #[test]
 fn frames_equal_transformers_to_the_bit() {
-    let document = document();
-    let cases = document["cases"].as_array().unwrap();
-    assert!(cases.len() >= 7);
-    for case in cases {
-        let name = case["name"].as_str().unwrap();
-        let number = |key: &str| usize::try_from(case["video"][key].as_u64().unwrap()).unwrap();
-        let steps = parse(&case["settings"]).unwrap();
-        let fps = case["video"]["fps"].as_f64().unwrap();
-        let video = steps.sampling.of_video(number("frames"), fps).unwrap();
-        assert_eq!(json!(video.indices), case["indices"], "{name}");
-        let frames = video.indices.iter().map(|t| synthetic(number("width"), number("height"), *t));
-        let clip = Clip {
-            frames: frames.collect(),
-            timestamps: video.timestamps(),
-            digest: "clip".to_owned(),
-            video: video.clone(),
-        };
-        let processor = FrameProcessor::QwenVl(steps);
-        let pixels = processor.apply(&clip).unwrap();
-        assert_eq!(json!([pixels.frames, 3, pixels.height, pixels.width]), case["shape"], "{name}");
-        assert_eq!(pixels.digest, processor.pixels_digest("clip"));
-        let bytes = std::fs::read(fixtures().join(format!("qwen_{name}.f32"))).unwrap();
-        let golden: Vec<f32> =
-            bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-        assert_eq!(golden.len(), pixels.values.len(), "{name}");
-        let worst =
-            golden.iter().zip(&pixels.values).map(|(a, b)| (a - b).abs()).fold(0.0_f32, f32::max);
-        assert!(worst == 0.0, "{name} differs by up to {worst}");
-    }
+    let processor = |settings: &Value| FrameProcessor::QwenVl(parse(settings).unwrap());
+    assert!(check_cases("qwen", processor) >= 7);
 }
 
 #[test]
@@ -110,15 +77,7 @@ fn the_checkpoints_own_processor_is_found_and_saved_as_it_was() {
         let processor = FrameProcessor::from_folder(&folder.join(name)).unwrap();
         let FrameProcessor::QwenVl(own) = &processor else { panic!("{processor:?}") };
         assert_eq!(processor.sampling(), Some(own.sampling));
-        let out = tempfile::tempdir().unwrap();
-        processor.save(out.path()).unwrap();
-        assert_eq!(FrameProcessor::from_folder(out.path()).unwrap(), processor);
-        for (file, _) in own.files() {
-            let json = |folder: &Path| -> Value {
-                serde_json::from_slice(&std::fs::read(folder.join(file)).unwrap()).unwrap()
-            };
-            assert_eq!(json(out.path()), json(&folder.join(name)), "{name} {}", file.display());
-        }
+        check_saved(&processor, &folder.join(name), own.files());
     }
 }
 

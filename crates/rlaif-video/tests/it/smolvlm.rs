@@ -1,15 +1,13 @@
 //! SmolVLM2's frames equal to `transformers`', by golden files that
 //! `tools/make_smolvlm_fixtures.py` made.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rlaif_data::{Clip, Frame};
+use rlaif_data::Frame;
 use rlaif_video::{FrameProcessor, SmolVlmProcessor};
 use serde_json::{Value, json};
 
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
-}
+use crate::golden::{check_cases, check_saved, fixtures};
 
 fn parse(settings: &Value) -> Result<SmolVlmProcessor, String> {
     let map = settings.as_object().expect("an object");
@@ -17,56 +15,10 @@ fn parse(settings: &Value) -> Result<SmolVlmProcessor, String> {
         .map_err(|error| error.to_string())
 }
 
-/// Frame `t` of the videos of `make_smolvlm_fixtures.py`.
-pub(crate) fn synthetic(width: usize, height: usize, t: usize) -> Frame {
-    let mut rgb = Vec::new();
-    for y in 0..height {
-        for x in 0..width {
-            for c in 0..3 {
-                let wave = (x * (7 + c) + y * (3 + 2 * c) + t * 31 + c * 57) % 192;
-                let noise = ((x * 73 + y * 151 + t * 199 + c * 83) * (x + 2 * y + 5)) % 61;
-                rgb.push(u8::try_from(wave + noise).expect("below 253"));
-            }
-        }
-    }
-    let side = |pixels| u32::try_from(pixels).expect("small");
-    Frame { width: side(width), height: side(height), rgb }
-}
-
-/// Not one value differs, so that the tolerance is 0 levels of 8 bits (on a processor with AVX2,
-/// which made the golden files).
 #[test]
 fn frames_equal_transformers_to_the_bit() {
-    let text = std::fs::read(fixtures().join("smolvlm.json")).unwrap();
-    let document: Value = serde_json::from_slice(&text).unwrap();
-    let cases = document["cases"].as_array().unwrap();
-    assert!(cases.len() >= 9);
-    for case in cases {
-        let name = case["name"].as_str().unwrap();
-        let number = |key: &str| usize::try_from(case["video"][key].as_u64().unwrap()).unwrap();
-        let processor = parse(&case["settings"]).unwrap();
-        let fps = case["video"]["fps"].as_f64().unwrap();
-        let video = processor.sampling.of_video(number("frames"), fps).unwrap();
-        assert_eq!(json!(video.indices), case["indices"], "{name}");
-        let frames = video.indices.iter().map(|t| synthetic(number("width"), number("height"), *t));
-        let clip = Clip {
-            frames: frames.collect(),
-            timestamps: video.timestamps(),
-            digest: "clip".to_owned(),
-            video: video.clone(),
-        };
-        let pixels = processor.apply(&clip).unwrap();
-        assert_eq!(json!([pixels.frames, 3, pixels.height, pixels.width]), case["shape"], "{name}");
-        assert_eq!(pixels.video, video);
-        assert_eq!(pixels.digest, processor.pixels_digest("clip"));
-        let bytes = std::fs::read(fixtures().join(format!("smolvlm_{name}.f32"))).unwrap();
-        let golden: Vec<f32> =
-            bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-        assert_eq!(golden.len(), pixels.values.len(), "{name}");
-        let worst =
-            golden.iter().zip(&pixels.values).map(|(a, b)| (a - b).abs()).fold(0.0_f32, f32::max);
-        assert!(worst == 0.0, "{name} differs by up to {worst}");
-    }
+    let processor = |settings: &Value| FrameProcessor::SmolVlm(parse(settings).unwrap());
+    assert!(check_cases("smolvlm", processor) >= 9);
 }
 
 /// The hub's flat file and the nested one of transformers 5, out of the fixtures of rlaif-model.
@@ -140,15 +92,7 @@ fn the_checkpoints_own_processor_is_found_and_saved_as_it_was() {
         let processor = FrameProcessor::from_folder(&folder.join(name)).unwrap();
         let FrameProcessor::SmolVlm(own) = &processor else { panic!("{processor:?}") };
         assert_eq!(processor.sampling(), Some(own.sampling));
-        let out = tempfile::tempdir().unwrap();
-        processor.save(out.path()).unwrap();
-        assert_eq!(FrameProcessor::from_folder(out.path()).unwrap(), processor);
-        for (file, _) in own.files() {
-            let json = |folder: &Path| -> Value {
-                serde_json::from_slice(&std::fs::read(folder.join(file)).unwrap()).unwrap()
-            };
-            assert_eq!(json(out.path()), json(&folder.join(name)), "{name} {}", file.display());
-        }
+        check_saved(&processor, &folder.join(name), own.files());
     }
     let llava = FrameProcessor::from_folder(&folder.join("llava-a")).unwrap();
     assert!(matches!(llava, FrameProcessor::Clip(_)), "{llava:?}");

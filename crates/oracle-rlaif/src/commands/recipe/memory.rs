@@ -118,16 +118,18 @@ fn model(recipe: &Recipe, args: &CheckArgs) -> Result<ModelConfig> {
 
 /// The most frames that a clip may have.
 fn frames(recipe: &Recipe, args: &CheckArgs, config: &ModelConfig) -> Result<usize> {
-    let frames = match recipe.video.sampling {
-        _ if args.frames.is_some() => args.frames.unwrap_or_default(),
-        Some(Sampling::Uniform { frames }) => frames,
-        Some(
-            Sampling::Fps { max_frames, .. }
-            | Sampling::SmolVlm { max_frames, .. }
-            | Sampling::QwenVl { max_frames, .. },
+    let frames = match (args.frames, recipe.video.sampling) {
+        (Some(frames), _) | (None, Some(Sampling::Uniform { frames })) => frames,
+        (
+            None,
+            Some(
+                Sampling::Fps { max_frames, .. }
+                | Sampling::SmolVlm { max_frames, .. }
+                | Sampling::QwenVl { max_frames, .. },
+            ),
         ) => max_frames,
-        None if config.llava().is_some() => config.num_frames.unwrap_or(8),
-        None => bail!(
+        (None, None) if config.llava().is_some() => config.num_frames.unwrap_or(8),
+        (None, None) => bail!(
             "the recipe leaves the frames of a clip to the model's own preprocessing; say how many \
              with `video.sampling` or `--frames`"
         ),
