@@ -167,7 +167,7 @@ impl skinny::Weights for HostMatrix {
 /// Unpacks the rows of `w` tile by tile and hands each over with the number of its first row.
 fn in_tiles(w: &HostMatrix, mut work: impl FnMut(usize, Mat<'_>)) {
     let [outs, ins] = w.shape();
-    let rows = (TILE / ins.max(1)).next_multiple_of(16).min(outs);
+    let rows = (TILE / ins.max(1)).max(1).next_multiple_of(16).min(outs);
     let mut scratch = vec![0.0; rows * ins];
     for first in (0..outs).step_by(rows.max(1)) {
         let n = rows.min(outs - first);

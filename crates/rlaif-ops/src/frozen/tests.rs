@@ -258,3 +258,15 @@ fn the_graph_holds_the_packed_matrix() {
     drop(y.sum().backward());
     assert_eq!(Arc::strong_count(host), 1);
 }
+
+/// One row alone fills a tile: a width above 2^18.
+#[test]
+fn rows_wider_than_a_tile_are_multiplied() {
+    let (rows, [outs, ins]) = (40, [3, (1 << 18) + 64]);
+    let weight = pack(&noise(1, outs * ins), [outs, ins], FrozenFormat::Bf16);
+    let x = matrix(2, rows, ins);
+    let expected = portable::linear(x.clone(), weight.unpack(), None);
+    let got = frozen_linear(x, &weight, None);
+    assert!(numbers(&expected).iter().any(|value| value.abs() > 1.0));
+    assert!(distance(&numbers(&got), &numbers(&expected)) < 1e-4);
+}
