@@ -102,7 +102,7 @@ mod tests {
     /// All of 1 to 4096 against `num2words`, by a checksum, and some by the word.
     #[test]
     fn numbers_are_those_of_num2words() {
-        let text = std::fs::read_to_string("tests/fixtures/smolvlm.json").unwrap();
+        let text = std::fs::read_to_string(crate::hf::testing::fixture("smolvlm.json")).unwrap();
         let golden: serde_json::Value = serde_json::from_str(&text).unwrap();
         for (number, words) in golden["words"].as_object().unwrap() {
             assert_eq!(number_in_words(number.parse().unwrap()), words.as_str().unwrap());

@@ -256,13 +256,19 @@ impl Weights {
                 misshapen,
             });
         }
-        if tied_head
-            && self.places.contains_key(HEAD)
-            && self.tensor(HEAD)? != self.tensor(EMBEDDINGS)?
-        {
+        if tied_head && self.places.contains_key(HEAD) && !self.equal(HEAD, EMBEDDINGS)? {
             return Err(WeightsError::Untied { dir: self.dir.clone() });
         }
         Ok(())
+    }
+
+    /// Whether two tensors hold the same numbers. Equal bytes are, without a copy as floats.
+    fn equal(&self, a: &str, b: &str) -> Result<bool, WeightsError> {
+        let (raw_a, raw_b) = (self.raw(a)?, self.raw(b)?);
+        if raw_a.dtype == raw_b.dtype && raw_a.bytes() == raw_b.bytes() {
+            return Ok(raw_a.shape == raw_b.shape);
+        }
+        Ok(self.tensor(a)? == self.tensor(b)?)
     }
 }
 

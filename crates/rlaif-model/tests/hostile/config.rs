@@ -89,9 +89,37 @@ pub(crate) fn cases() -> Vec<Case> {
             set(folder, FILE, "/mm_projector_type", json!("linear"));
         }),
         case(
+            "SmolVLM2 with a shuffle of no patch",
+            "smolvlm-a",
+            &["config.json", "scale_factor"],
+            |folder| set(folder, "config.json", "/scale_factor", json!(0)),
+        ),
+        case(
+            "Qwen2.5-VL with a merge of absurd size",
+            "qwen2_5-vl-a",
+            &["config.json", "vision_config.spatial_merge_size"],
+            |folder| {
+                set(folder, "config.json", "/vision_config/spatial_merge_size", json!(1_u64 << 60));
+            },
+        ),
+        case(
+            "Qwen2.5-VL with a tower of no heads",
+            "qwen2_5-vl-a",
+            &["config.json", "vision_config.num_heads"],
+            |folder| set(folder, "config.json", "/vision_config/num_heads", json!(0)),
+        ),
+        case(
+            "a tower whose heads do not divide its width",
+            "llava-original-a",
+            &["clip-tiny-a/config.json", "hidden_size"],
+            |folder| {
+                set(folder, "clip-tiny-a/config.json", "/num_attention_heads", json!(7));
+            },
+        ),
+        case(
             "a tower of absurd size",
             "llava-original-a",
-            &["config.json", "patch_size"],
+            &["clip-tiny-a/config.json", "patch_size"],
             |folder| {
                 set(folder, "clip-tiny-a/config.json", "/patch_size", json!(1_u64 << 60));
             },

@@ -54,7 +54,8 @@ pub(crate) fn open_all(folder: &Path) -> Result<(), String> {
     let mut model = rlaif_model::load(folder, &Device::flex()).map_err(|e| said(&e))?;
     GenerationConfig::open(folder).map_err(|e| said(&e))?;
     if folder.join("tokenizer.json").exists() || folder.join("tokenizer.model").exists() {
-        let tokenizer = if folder.join("chat_template.jinja").exists() {
+        let own = ["chat_template.jinja", "chat_template.json"];
+        let tokenizer = if own.iter().any(|file| folder.join(file).exists()) {
             ChatTokenizer::open(folder)
         } else {
             ChatTokenizer::open_with_template(folder, &Template::VicunaV1)

@@ -67,11 +67,9 @@ pub(super) fn complete(
     let field = |source| ConfigError::Field { path: path.clone(), source };
     let fields = Fields::root(&tower).map_err(field)?;
     // A whole CLIP, or its vision side alone.
-    let described = match fields.get("vision_config") {
-        Some(vision) => vision.clone(),
-        None => tower.clone(),
-    };
-    llava::clip(Fields::root(&described).map_err(field)?).map_err(field)?;
+    let vision = fields.object("vision_config").map_err(field)?.unwrap_or(fields);
+    llava::clip(vision).and_then(|vision| llava::validate_tower(&vision)).map_err(field)?;
+    let described = fields.get("vision_config").unwrap_or(&tower).clone();
     if let Value::Object(document) = value {
         document.insert("vision_config".to_owned(), described);
     }

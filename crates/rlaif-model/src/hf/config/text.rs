@@ -270,7 +270,10 @@ pub(super) fn write(new: &TextConfig, old: Option<&TextConfig>, text: &mut Map<S
     put!(text, new, old, "bos_token_id", bos_token_id);
     put!(text, new, old, "eos_token_id", eos_token_ids, |ids| one_or_many(ids));
     put!(text, new, old, "pad_token_id", pad_token_id);
-    if old.is_none_or(|old| old.rope_theta.to_bits() != new.rope_theta.to_bits()) {
+    if old.is_none_or(|old| {
+        old.rope_theta.to_bits() != new.rope_theta.to_bits()
+            || old.mrope_section != new.mrope_section
+    }) {
         // Releases before 5 read `rope_theta`, later ones `rope_parameters`.
         let theta = new.rope_theta;
         text.remove("rope_scaling");

@@ -102,6 +102,7 @@ impl ChatTokenizer {
         let image_token = visual
             .id
             .and_then(|id| tokenizer.id_to_token(id))
+            .filter(|token| !token.is_empty())
             .or_else(|| names.get("image_token").cloned())
             .unwrap_or_else(|| "<image>".to_owned());
         names.entry("image_token".to_owned()).or_insert_with(|| image_token.clone());

@@ -13,6 +13,8 @@ use serde_json::{Map, Value, json};
 pub(super) const MAX_MODEL: u64 = 16 << 20;
 /// Longest piece in bytes; trainers stop at 16 characters.
 const MAX_PIECE: usize = 256;
+/// Most merges made of the pieces; a vocabulary of 32,000 has twice as many as pieces.
+const MAX_MERGES: usize = 1 << 21;
 /// What stands for a space.
 const SPACE: &str = "\u{2581}";
 
@@ -146,7 +148,7 @@ pub(in crate::hf) fn convert(
             "byte_fallback": true,
             "ignore_merges": false,
             "vocab": &ids,
-            "merges": merges(&model.pieces),
+            "merges": merges(&model.pieces)?,
         },
     });
     Ok((document.to_string(), names))
@@ -173,7 +175,7 @@ fn begin(config: &Map<String, Value>, ids: &HashMap<&str, usize>) -> Value {
 
 /// All splits of normal pieces into two normal pieces, the best score first, then the shortest
 /// left part.
-fn merges(pieces: &[Piece]) -> Vec<[&str; 2]> {
+fn merges(pieces: &[Piece]) -> Result<Vec<[&str; 2]>, String> {
     let normal: HashMap<&str, usize> = pieces
         .iter()
         .enumerate()
@@ -188,11 +190,14 @@ fn merges(pieces: &[Piece]) -> Vec<[&str; 2]> {
         for (at, _) in text.char_indices().skip(1) {
             let (left, right) = text.split_at(at);
             if normal.contains_key(left) && normal.contains_key(right) {
+                if merges.len() == MAX_MERGES {
+                    return Err(format!("its pieces have more than {MAX_MERGES} merges"));
+                }
                 merges.push([left, right]);
             }
         }
     }
-    merges
+    Ok(merges)
 }
 
 fn parse(bytes: &[u8]) -> Result<Model, String> {

@@ -172,12 +172,12 @@ fn place(archive: &Archive, prefix: &str, name: String, view: &View) -> Result<S
     else {
         return fault("is more than this machine can address".to_owned());
     };
-    let strides = (!row_major(&shape, &strides) && elements > 0).then_some(strides);
+    let strides = (elements > 0 && !row_major(&shape, &strides)).then_some(strides);
     let start = entry.start + if elements == 0 { 0 } else { view.offset * size };
     Ok(Stored { name, dtype: storage.dtype, shape, start, len, strides })
 }
 
-/// Whether strides are those of a tensor without gaps; where an axis has one element its stride
+/// Whether strides are those of a tensor without gaps, none of whose axes is empty; where an axis has one element its stride
 /// says nothing.
 fn row_major(shape: &[usize], strides: &[usize]) -> bool {
     let mut expected = 1;

@@ -256,6 +256,13 @@ fn the_hubs_qwen2_5_vl_reads_and_writes_back() {
 }
 
 #[test]
+fn changed_sections_of_qwen2_5_vl_are_written() {
+    let mut config = model(&qwen2_5_vl_3b()).unwrap();
+    config.text.mrope_section = Some([20, 22, 22]);
+    assert_eq!(model(&config.to_json()).unwrap().text, config.text);
+}
+
+#[test]
 fn keys_that_qwen2_5_vl_cannot_use_are_named() {
     for (place, key, value, said) in [
         ("", "use_sliding_window", json!(true), "`use_sliding_window`"),

@@ -128,3 +128,31 @@ fn files_of_another_kind_or_broken_ones_are_refused() {
     assert!(matches!(error, TokenizerError::Broken { .. }));
     assert!(error.to_string().contains("tokenizer.model: no SentencePiece model"), "{error}");
 }
+
+#[test]
+fn any_number_of_placeholders_is_encoded() {
+    let tokenizer = ChatTokenizer::open(fixture("sentencepiece")).unwrap();
+    let n = 100_000;
+    let ids = tokenizer.encode_split(&"<image>".repeat(n), false).unwrap();
+    assert_eq!(ids.iter().filter(|id| **id == tokenizer.image_token_id()).count(), n);
+}
+
+/// The substrings of one text: nearly every split of each is a merge.
+#[test]
+fn pieces_with_too_many_merges_are_refused() {
+    let mut state = 1_u32;
+    let text: String = (0..400)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            char::from(b'a' + u8::try_from((state >> 24) % 26).unwrap())
+        })
+        .collect();
+    let pieces = |longest: usize| -> Vec<Piece> {
+        (0..text.len())
+            .flat_map(|at| (at + 1..=text.len().min(at + longest)).map(move |end| at..end))
+            .map(|range| Piece { text: text[range].to_owned(), score: 0.0, kind: NORMAL })
+            .collect()
+    };
+    assert!(merges(&pieces(20)).is_ok());
+    assert!(merges(&pieces(250)).unwrap_err().contains("merges"));
+}

@@ -151,6 +151,10 @@ fn views_lie_where_their_strides_say() {
     // One row: its stride across rows says nothing.
     let found = read(&with_pickle(&tensor(6, 2, &[1, 4], &[999, 1]))).unwrap();
     assert_eq!((found[0].len, &found[0].strides), (16, &None));
+    // No element, beside axes whose product no number holds.
+    let (shape, strides) = ([0, i32::MAX, i32::MAX, i32::MAX], [0, 0, i32::MAX, 1]);
+    let found = read(&with_pickle(&tensor(6, 0, &shape, &strides))).unwrap();
+    assert_eq!((found[0].len, &found[0].strides), (0, &None));
 }
 
 #[test]
