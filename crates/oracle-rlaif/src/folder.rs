@@ -212,7 +212,7 @@ impl Folder {
                 Ok(processor.apply(&clip)?)
             })
             .collect::<Result<Vec<_>>>()?;
-        rlaif_model::standardise_visual_tokens(&mut model, &clips);
+        rlaif_model::standardise_visual_tokens(&mut model, &clips)?;
         let tokenizer = Arc::new(tokenizer);
         Ok(Folder { model, tokenizer, processor, generation, path: None, opened: None })
     }

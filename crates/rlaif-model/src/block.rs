@@ -16,6 +16,18 @@ pub(crate) struct Rows {
     pub(crate) spans: Vec<Span>,
 }
 
+/// Runs of rows that attend to themselves.
+pub(crate) fn spans(lens: impl IntoIterator<Item = usize>) -> Vec<Span> {
+    let mut start = 0;
+    lens.into_iter()
+        .map(|len| {
+            let rows = start..start + len;
+            start = rows.end;
+            Span { q: rows.clone(), kv: rows, prefix: 0..0 }
+        })
+        .collect()
+}
+
 impl Rows {
     /// The same for a pass on the autodiff device.
     pub(crate) fn autodiff(self) -> Rows {

@@ -9,7 +9,7 @@
 use burn::tensor::{Device, Int, Tensor};
 use rlaif_ops::{Heads, Span};
 
-use crate::block::{Block, Rows};
+use crate::block::{Block, Rows, spans};
 use crate::hf::{AttentionBias, TextConfig};
 use crate::kv::{Positions, Prefix, Suffix, Turn};
 use crate::layers::{Linear, RmsNorm};
@@ -133,13 +133,7 @@ impl Decoder {
         let positions: Vec<[usize; 3]> =
             prompts.iter().flat_map(|prompt| prompt.rows.iter().copied()).collect();
         let (cos, sin) = self.rotary_table(&positions, device);
-        let mut spans = Vec::with_capacity(prompts.len());
-        let mut start = 0;
-        for prompt in prompts {
-            let rows = start..start + prompt.rows.len();
-            start = rows.end;
-            spans.push(Span { q: rows.clone(), kv: rows, prefix: 0..0 });
-        }
+        let spans = spans(prompts.iter().map(|prompt| prompt.rows.len()));
         Rows { cos, sin, spans }
     }
 

@@ -3,6 +3,7 @@
 use burn::tensor::{Device, Tensor};
 
 use crate::decoder::{Decoder, index_tensor};
+use crate::parameters::plain;
 
 /// Keys and values of one layer, `[tokens, kv_heads * head_dim]`, keys already rotated.
 #[derive(Clone, Debug)]
@@ -69,16 +70,15 @@ impl Prefix {
     /// The same prefix cut off from the autodiff graph, on the plain device.
     #[must_use]
     pub fn detached(&self) -> Prefix {
-        let plain = |t: &Tensor<2>| if t.is_autodiff() { t.clone().inner() } else { t.clone() };
         Prefix {
             layers: self
                 .layers
                 .iter()
-                .map(|layer| KvLayer { k: plain(&layer.k), v: plain(&layer.v) })
+                .map(|layer| KvLayer { k: plain(layer.k.clone()), v: plain(layer.v.clone()) })
                 .collect(),
             lens: self.lens.clone(),
             next: self.next.clone(),
-            last_hidden: plain(&self.last_hidden),
+            last_hidden: plain(self.last_hidden.clone()),
         }
     }
 }

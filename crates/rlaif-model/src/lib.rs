@@ -38,5 +38,5 @@ pub use parameters::{Gradients, Parameters, Slot};
 pub use precision::{Memory, Precision};
 pub use recompute::Recompute;
 pub use scalar::ScalarVlm;
-pub use vision::{Grid, GridError, Vision};
+pub use vision::{Grid, GridError, Vision, n_visual_tokens};
 pub use vlm::Vlm;

@@ -17,7 +17,7 @@ use crate::hf::{
 use crate::layers::Weight;
 use crate::parameters::{Parameters, Slot};
 use crate::precision::Precision;
-use crate::vision::Vision;
+use crate::vision::{GridError, Vision};
 use crate::vlm::Vlm;
 
 /// A model folder that could not be read or written.
@@ -204,7 +204,7 @@ pub fn init(config: &ModelConfig, seed: u64, device: &Device) -> Vlm {
             // As strong as what a patch shows, or places are learnt last.
             1.0
         } else if let (Slot::Matrix(_), [_, inputs]) = (&slot, shape.as_slice()) {
-            let into_residual = [".o_proj.", ".out_proj.", ".down_proj.", ".fc2."];
+            let into_residual = [".o_proj.", ".out_proj.", ".attn.proj.", ".down_proj.", ".fc2."];
             let residual = into_residual.iter().any(|part| name.contains(part));
             let shrink = if residual { (2.0 * depth(name) as f32).sqrt() } else { 1.0 };
             1.0 / ((*inputs as f32).sqrt() * shrink)
@@ -226,18 +226,23 @@ const VISUAL_SPREAD: f64 = 0.25;
 ///
 /// At random weights what all clips have in common outweighs what tells them apart by far, and
 /// training spends its first thousands of clips on undoing that. Data-dependent start after Mishkin
-/// and Matas 2016, "All you need is a good init", arXiv:1511.06422, at the projector alone.
-pub fn standardise_visual_tokens(model: &mut Vlm, clips: &[Pixels]) {
-    let tokens: Vec<Tensor<2>> = clips
-        .iter()
-        .filter_map(|pixels| {
-            let grid = model.vision.grid(pixels).ok()?;
-            Some(model.visual_tokens(model.tower_features(pixels), &[grid]))
-        })
-        .collect();
-    if tokens.is_empty() {
-        return;
+/// and Matas 2016, "All you need is a good init", arXiv:1511.06422, at the projector alone. Models
+/// without LLaVA's projector, and without `clips`, stay as they are.
+///
+/// # Errors
+///
+/// Fails on frames of a size that the tower does not take.
+pub fn standardise_visual_tokens(model: &mut Vlm, clips: &[Pixels]) -> Result<(), GridError> {
+    if clips.is_empty() || !matches!(model.vision, Vision::Llava(_)) {
+        return Ok(());
     }
+    let tokens = clips
+        .iter()
+        .map(|pixels| {
+            let grid = model.vision.grid(pixels)?;
+            Ok(model.visual_tokens(model.tower_features(pixels), &[grid]))
+        })
+        .collect::<Result<Vec<Tensor<2>>, GridError>>()?;
     let tokens = Tensor::cat(tokens, 0); // [Σ n, hidden]
     let hidden = tokens.dims()[1];
     let centre = tokens.clone().mean_dim(0); // [1, hidden]
@@ -248,6 +253,7 @@ pub fn standardise_visual_tokens(model: &mut Vlm, clips: &[Pixels]) {
     {
         vision.projector.standardise(centre.reshape([hidden]), VISUAL_SPREAD / spread);
     }
+    Ok(())
 }
 
 fn normal(len: usize, scale: f32, rng: &mut impl Rng) -> Vec<f32> {

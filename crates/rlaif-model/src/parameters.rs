@@ -88,11 +88,8 @@ pub trait Parameters: Clone {
     /// The same off the autodiff graph, on the plain device. Shares memory with `self`.
     #[must_use]
     fn plain(&self) -> Self {
-        fn inner<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
-            if tensor.is_autodiff() { tensor.inner() } else { tensor }
-        }
         let mut copy = self.clone();
-        copy.walk("", &mut |_, mut slot| slot.map(inner, inner));
+        copy.walk("", &mut |_, mut slot| slot.map(plain, plain));
         copy
     }
 
@@ -145,4 +142,9 @@ pub trait Parameters: Clone {
 #[must_use]
 pub fn join(prefix: &str, name: &str) -> String {
     if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
+}
+
+/// `tensor` off the autodiff graph.
+pub(crate) fn plain<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    if tensor.is_autodiff() { tensor.inner() } else { tensor }
 }

@@ -12,7 +12,7 @@ use burn::tensor::Tensor;
 use crate::block::{Block, Rows};
 use crate::decoder::Decoder;
 use crate::kv::{Positions, Turn};
-use crate::parameters::{Gradients, Parameters, join};
+use crate::parameters::{Gradients, Parameters, join, plain};
 
 /// Rows of the prompts and, where there are any, of their continuations.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ impl Pair {
     }
 
     fn plain(&self) -> Pair {
-        self.map(|t| if t.is_autodiff() { t.inner() } else { t })
+        self.map(plain)
     }
 
     fn leaf(&self) -> Pair {

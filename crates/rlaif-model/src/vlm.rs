@@ -68,10 +68,10 @@ impl Vlm {
         self.vision.tokens(features, grids)
     }
 
-    /// [`Vision::n_tokens`].
+    /// [`n_visual_tokens`](crate::vision::n_visual_tokens).
     #[must_use]
     pub fn n_visual_tokens(&self, grid: Grid) -> usize {
-        self.vision.n_tokens(grid)
+        crate::vision::n_visual_tokens(&self.config.arch, grid)
     }
 
     /// What a clip becomes in the text of a prompt.

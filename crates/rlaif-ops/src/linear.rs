@@ -31,7 +31,7 @@ pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tenso
     if !is_fused(&x) {
         return portable::linear(x, weight, bias);
     }
-    check(&x, &weight, bias.as_ref());
+    check(&x, weight.dims(), bias.as_ref());
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
     Tensor::from_dispatch(match bias {
         Some(bias) => Dispatch::fused3(Linear, x, weight, bias.into_dispatch()),
@@ -59,9 +59,8 @@ pub fn lora_linear(
     if !is_fused(&x) {
         return portable::lora_linear(x, weight, bias, lora);
     }
-    check(&x, &weight, bias.as_ref());
-    assert_eq!(lora.a.dims()[1], x.dims()[1], "lora_linear: width of x and A");
-    assert_eq!(lora.b.dims(), [weight.dims()[0], lora.a.dims()[0]], "lora_linear: shape of B");
+    check(&x, weight.dims(), bias.as_ref());
+    check_lora(weight.dims(), lora);
     #[expect(clippy::cast_possible_truncation, reason = "kernels compute in f32")]
     let op = LoraLinear { scale: lora.scale as f32 };
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
@@ -72,11 +71,18 @@ pub fn lora_linear(
     })
 }
 
-fn check(x: &Tensor<2>, weight: &Tensor<2>, bias: Option<&Tensor<1>>) {
-    assert_eq!(x.dims()[1], weight.dims()[1], "linear: width of x and weight");
+/// Refuses an input or a bias that does not fit a weight of `[out, in]`.
+pub(crate) fn check(x: &Tensor<2>, [outs, ins]: [usize; 2], bias: Option<&Tensor<1>>) {
+    assert_eq!(x.dims()[1], ins, "linear: width of x and weight");
     if let Some(bias) = bias {
-        assert_eq!(bias.dims()[0], weight.dims()[0], "linear: size of the bias");
+        assert_eq!(bias.dims()[0], outs, "linear: size of the bias");
     }
+}
+
+/// Refuses an adapter that does not fit a weight of `[out, in]`.
+pub(crate) fn check_lora([outs, ins]: [usize; 2], lora: &Lora) {
+    assert_eq!(lora.a.dims()[1], ins, "linear: width of x and A");
+    assert_eq!(lora.b.dims(), [outs, lora.a.dims()[0]], "linear: shape of B");
 }
 
 #[cfg(test)]

@@ -24,11 +24,17 @@ impl Visual {
     /// # Errors
     ///
     /// Fails on frames of a size that the tower does not take.
+    ///
+    /// # Panics
+    ///
+    /// Panics on features of another rank than four.
     pub fn grid(&self, model: &Vlm) -> Result<Grid, GridError> {
         match self {
             Visual::Features(features) => {
-                let side = |at: usize| features.shape.get(at).copied().unwrap_or(0);
-                Ok(Grid { t: side(0), h: side(1), w: side(2) })
+                let [t, h, w, _] = features.shape[..] else {
+                    panic!("features of shape {:?}, not [t, h, w, hidden]", features.shape)
+                };
+                Ok(Grid { t, h, w })
             }
             Visual::Pixels(pixels) => model.vision.grid(pixels),
         }
@@ -164,6 +170,7 @@ fn features(model: &Vlm, clips: &[&Visual]) -> Tensor<2> {
     };
     for run in clips.chunk_by(|a, b| together(a, b)) {
         match run[0] {
+            Visual::Pixels(only) if run.len() == 1 => parts.push(model.tower_features(only)),
             Visual::Pixels(first) => {
                 let mut joined = Pixels {
                     frames: 0,

@@ -71,16 +71,6 @@ pub struct Demand<'a> {
     pub kernels: Kernels,
 }
 
-/// Visual tokens that a clip becomes.
-#[must_use]
-pub fn visual_tokens(model: &ModelConfig, grid: Grid) -> usize {
-    match &model.arch {
-        Architecture::Llava(arch) => arch.n_visual_tokens(grid.t),
-        Architecture::SmolVlm(arch) => grid.rows() / arch.scale_factor.pow(2).max(1),
-        Architecture::Qwen2_5Vl(arch) => grid.rows() / arch.spatial_merge_size.pow(2).max(1),
-    }
-}
-
 /// Estimates the memory of a step, every completion as long as it may be.
 #[must_use]
 pub fn estimate(demand: &Demand<'_>) -> Estimate {

@@ -4,11 +4,14 @@
 //! arXiv:2310.03744. The tower is run up to the selected layer (`vision_feature_layer`, -2 is the
 //! output of the last block but one) without its final norm; the class token is dropped.
 
+use std::iter::repeat_n;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use rlaif_data::Pixels;
 use rlaif_ops::Heads;
 
-use super::encoder::{EncoderBlock, frame_spans, patchify};
+use super::encoder::{EncoderBlock, patchify};
+use crate::block::spans;
 use crate::hf::{Activation, VisionConfig};
 use crate::layers::LayerNorm;
 use crate::parameters::{Parameters, Slot, join};
@@ -88,25 +91,13 @@ impl Tower {
             + self.position_embedding.clone().reshape([1, patches + 1, hidden]);
         let tokens = patches + 1;
         let mut x = self.pre_norm.forward(x.reshape([frames * tokens, hidden]));
-        let spans = frame_spans(frames, tokens);
+        let spans = spans(repeat_n(tokens, frames));
         for block in &self.layers[..layers] {
             x = block.forward(x, self.heads, &spans, self.activation);
         }
         x.reshape([frames, tokens, hidden])
             .slice([0..frames, 1..tokens, 0..hidden])
             .reshape([frames * patches, hidden])
-    }
-
-    /// Number of blocks.
-    #[must_use]
-    pub fn n_layers(&self) -> usize {
-        self.layers.len()
-    }
-
-    /// Patches per frame.
-    #[must_use]
-    pub fn patches(&self) -> usize {
-        self.position_embedding.dims()[0] - 1
     }
 }
 

@@ -84,15 +84,6 @@ impl Parameters for EncoderBlock {
     }
 }
 
-/// Each of `frames` frames of `tokens` rows by itself.
-pub(super) fn frame_spans(frames: usize, tokens: usize) -> Vec<Span> {
-    let span = |frame: usize| {
-        let rows = frame * tokens..(frame + 1) * tokens;
-        Span { q: rows.clone(), kv: rows, prefix: 0..0 }
-    };
-    (0..frames).map(span).collect()
-}
-
 /// Cuts `[F, 3, H, W]` into `[F * patches, 3 * patch * patch]`, channel-major within a patch, the
 /// layout of a convolution's weight.
 pub(super) fn patchify(pixels: &Pixels, patch: usize) -> Vec<f32> {

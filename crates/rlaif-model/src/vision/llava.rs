@@ -68,13 +68,6 @@ impl LlavaVision {
         }
         Tensor::cat(parts, 0)
     }
-
-    pub(super) fn n_tokens(&self, grid: Grid) -> usize {
-        match self.config.video_pooling {
-            VideoPooling::None => grid.rows(),
-            VideoPooling::SpatialTemporal => grid.t + grid.h * grid.w,
-        }
-    }
 }
 
 /// `[clips * F * P, hidden]` to `[clips * (F + P), hidden]`.

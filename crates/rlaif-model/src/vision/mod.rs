@@ -14,6 +14,7 @@ pub mod smolvlm;
 use burn::tensor::{Device, Tensor};
 use rlaif_data::Pixels;
 
+use crate::decoder::index_tensor;
 use crate::hf::{Architecture, ModelConfig};
 use crate::parameters::{Parameters, Slot};
 
@@ -104,10 +105,11 @@ impl Vision {
     /// Panics on frames that [`grid`](Self::grid) refuses.
     #[must_use]
     pub fn features(&self, pixels: &Pixels) -> Tensor<2> {
+        let grid = self.grid(pixels).unwrap_or_else(|error| panic!("{error}"));
         match self {
             Vision::Llava(vision) => vision.features(pixels),
-            Vision::SmolVlm(vision) => vision.features(pixels),
-            Vision::Qwen2_5Vl(vision) => vision.features(pixels),
+            Vision::SmolVlm(vision) => vision.features(pixels, grid),
+            Vision::Qwen2_5Vl(vision) => vision.features(pixels, grid),
         }
     }
 
@@ -141,16 +143,39 @@ impl Vision {
             Vision::Qwen2_5Vl(vision) => vision.macs_per_row(),
         }
     }
+}
 
-    /// Number of visual tokens that a clip becomes.
-    #[must_use]
-    pub fn n_tokens(&self, grid: Grid) -> usize {
-        match self {
-            Vision::Llava(vision) => vision.n_tokens(grid),
-            Vision::SmolVlm(vision) => vision.n_tokens(grid),
-            Vision::Qwen2_5Vl(vision) => vision.n_tokens(grid),
+/// Number of visual tokens that a clip becomes.
+#[must_use]
+pub fn n_visual_tokens(arch: &Architecture, grid: Grid) -> usize {
+    match arch {
+        Architecture::Llava(arch) => arch.n_visual_tokens(grid.t),
+        Architecture::SmolVlm(arch) => grid.rows() / arch.scale_factor.pow(2).max(1),
+        Architecture::Qwen2_5Vl(arch) => grid.rows() / arch.spatial_merge_size.pow(2).max(1),
+    }
+}
+
+/// Each square of `side` by `side` patches laid end to end, frame by frame and row by row:
+/// `[Σ rows, hidden]` to `[Σ rows / side², side² * hidden]`.
+fn merge(features: Tensor<2>, grids: &[Grid], side: usize) -> Tensor<2> {
+    let [rows, hidden] = features.dims();
+    let mut order = Vec::with_capacity(rows);
+    let mut first = 0;
+    for grid in grids {
+        for _ in 0..grid.t {
+            for top in (0..grid.h).step_by(side) {
+                for left in (0..grid.w).step_by(side) {
+                    for y in top..top + side {
+                        order.extend((left..left + side).map(|x| first + y * grid.w + x));
+                    }
+                }
+            }
+            first += grid.h * grid.w;
         }
     }
+    let index = index_tensor(&order, &features.device());
+    let square = side * side;
+    features.select(0, index).reshape([rows / square, square * hidden])
 }
 
 impl Parameters for Vision {

@@ -6,11 +6,14 @@
 //!
 //! Source: Bai et al. 2025, "Qwen2.5-VL technical report", arXiv:2502.13923.
 
+use std::iter::repeat_n;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use rlaif_data::{Pixels, VideoMetadata};
 use rlaif_ops::{Heads, Span};
 
-use super::{Grid, GridError};
+use super::{Grid, GridError, merge};
+use crate::block::spans;
 use crate::decoder::index_tensor;
 use crate::hf::{PromptTokens, QwenVlConfig};
 use crate::kv::Positions;
@@ -86,14 +89,9 @@ impl QwenVlVision {
     }
 
     /// The blocks' output before the merger, of one clip.
-    pub(super) fn features(&self, pixels: &Pixels) -> Tensor<2> {
+    pub(super) fn features(&self, pixels: &Pixels, grid: Grid) -> Tensor<2> {
         let config = &self.config;
         let device = self.patch_embed.device();
-        let grid = Grid {
-            t: pixels.frames.div_ceil(config.temporal_patch_size),
-            h: pixels.height / config.patch_size,
-            w: pixels.width / config.patch_size,
-        };
         let window = config.window_size / config.spatial_merge_size / config.patch_size;
         let (places, lens) = windows(grid, config.spatial_merge_size, window);
         let rows = patches(pixels, &places, config);
@@ -102,8 +100,8 @@ impl QwenVlVision {
             rlaif_ops::linear(Tensor::from_data(rows, &device), self.patch_embed.clone(), None);
         let (cos, sin) = self.rotary_tables(&places, &device);
         let step = grid.h * grid.w;
-        let whole = spans(&vec![step; grid.t]);
-        let windowed = spans(&lens);
+        let whole = spans(repeat_n(step, grid.t));
+        let windowed = spans(lens);
         let heads = config.num_heads;
         let heads = Heads { query: heads, kv: heads, dim: config.hidden_size / heads };
         for (index, block) in self.blocks.iter().enumerate() {
@@ -120,26 +118,9 @@ impl QwenVlVision {
     }
 
     pub(super) fn tokens(&self, features: Tensor<2>, grids: &[Grid]) -> Tensor<2> {
-        let merge = self.config.spatial_merge_size;
-        let [rows, hidden] = features.dims();
-        let mut order = Vec::with_capacity(rows);
-        let mut start = 0;
-        for grid in grids {
-            // One window that holds everything: merge units in plain order.
-            let (places, _) = windows(*grid, merge, grid.h.max(grid.w));
-            let row = |p: &Place| start + (p.t * grid.h + p.y) * grid.w + p.x;
-            order.extend(places.iter().map(row));
-            start += grid.rows();
-        }
         let normed = self.merger_norm.forward(features);
-        let units = normed
-            .select(0, index_tensor(&order, &self.patch_embed.device()))
-            .reshape([rows / (merge * merge), merge * merge * hidden]);
+        let units = merge(normed, grids, self.config.spatial_merge_size);
         self.merger_2.forward(rlaif_ops::gelu(self.merger_1.forward(units)))
-    }
-
-    pub(super) fn n_tokens(&self, grid: Grid) -> usize {
-        grid.rows() / self.config.spatial_merge_size.pow(2)
     }
 
     pub(super) fn macs_per_row(&self) -> usize {
@@ -227,18 +208,6 @@ fn windows(grid: Grid, merge: usize, window: usize) -> (Vec<Place>, Vec<usize>) 
     (places, lens)
 }
 
-/// Runs of rows that attend to themselves.
-fn spans(lens: &[usize]) -> Vec<Span> {
-    let mut start = 0;
-    lens.iter()
-        .map(|len| {
-            let rows = start..start + len;
-            start = rows.end;
-            Span { q: rows.clone(), kv: rows, prefix: 0..0 }
-        })
-        .collect()
-}
-
 /// The pixels of each patch, channel by channel, frame by frame, row by row; the last frame stands
 /// in for frames that are missing in the last step.
 fn patches(pixels: &Pixels, places: &[Place], config: &QwenVlConfig) -> Vec<f32> {
@@ -300,7 +269,7 @@ pub fn mrope_positions(
     }
     let largest = positions.rows.iter().flatten().max();
     positions.next = largest.map_or(0, |largest| largest + 1);
-    positions.extend_text(prompt.ids.len() - visual.end.max(visual.start));
+    positions.extend_text(prompt.ids.len() - visual.end);
     positions
 }
 

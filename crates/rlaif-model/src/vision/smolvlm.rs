@@ -3,12 +3,15 @@
 //! Source: Zhai et al. 2023, "Sigmoid loss for language image pre-training", arXiv:2303.15343;
 //! Marafioti et al. 2025, "SmolVLM", arXiv:2504.05299.
 
+use std::iter::repeat_n;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use rlaif_data::{Pixels, arange_f32};
 use rlaif_ops::Heads;
 
-use super::encoder::{EncoderBlock, frame_spans, patchify};
-use super::{Grid, GridError};
+use super::encoder::{EncoderBlock, patchify};
+use super::{Grid, GridError, merge};
+use crate::block::spans;
 use crate::decoder::index_tensor;
 use crate::hf::SmolVlmConfig;
 use crate::layers::{LayerNorm, Linear};
@@ -59,11 +62,11 @@ impl SmolVlmVision {
         Ok(Grid { t: pixels.frames, h, w })
     }
 
-    pub(super) fn features(&self, pixels: &Pixels) -> Tensor<2> {
+    pub(super) fn features(&self, pixels: &Pixels, grid: Grid) -> Tensor<2> {
         let vision = &self.config.vision;
         let device = self.position_embedding.device();
         let (patch, hidden) = (vision.patch_size, vision.hidden_size);
-        let (frames, side) = (pixels.frames, pixels.height / patch);
+        let (frames, side) = (grid.t, grid.h);
         let patches = side * side;
         let rows = TensorData::new(patchify(pixels, patch), [frames * patches, 3 * patch * patch]);
         let embedded = self.patch_embedding.forward(Tensor::from_data(rows, &device));
@@ -78,7 +81,7 @@ impl SmolVlmVision {
             embedded.reshape([frames, patches, hidden]) + positions.reshape([1, patches, hidden]);
         let heads = vision.num_attention_heads;
         let heads = Heads { query: heads, kv: heads, dim: hidden / heads };
-        let spans = frame_spans(frames, patches);
+        let spans = spans(repeat_n(patches, frames));
         let mut x = x.reshape([frames * patches, hidden]);
         for block in &self.layers {
             x = block.forward(x, heads, &spans, vision.hidden_act);
@@ -86,45 +89,15 @@ impl SmolVlmVision {
         self.post_norm.forward(x)
     }
 
-    /// Each square of `scale_factor` by `scale_factor` patches laid end to end, row by row, and
-    /// projected.
+    /// Squares of `scale_factor` by `scale_factor` patches, projected.
     pub(super) fn tokens(&self, features: Tensor<2>, grids: &[Grid]) -> Tensor<2> {
-        let scale = self.config.scale_factor;
-        let [rows, hidden] = features.dims();
-        let mut order = Vec::with_capacity(rows);
-        let mut start = 0;
-        for grid in grids {
-            for frame in 0..grid.t {
-                let first = start + frame * grid.h * grid.w;
-                for (row, column) in squares(grid, scale) {
-                    for y in row..row + scale {
-                        order.extend((column..column + scale).map(|x| first + y * grid.w + x));
-                    }
-                }
-            }
-            start += grid.rows();
-        }
-        let index = index_tensor(&order, &features.device());
-        let square = scale * scale;
-        self.proj.forward(features.select(0, index).reshape([rows / square, square * hidden]))
-    }
-
-    pub(super) fn n_tokens(&self, grid: Grid) -> usize {
-        grid.rows() / self.config.scale_factor.pow(2)
+        self.proj.forward(merge(features, grids, self.config.scale_factor))
     }
 
     /// Multiply-adds of the projector per patch.
     pub(super) fn macs_per_row(&self) -> usize {
         self.proj.shape().iter().product::<usize>() / self.config.scale_factor.pow(2)
     }
-}
-
-/// First row and column of each square of patches.
-fn squares(grid: &Grid, scale: usize) -> impl Iterator<Item = (usize, usize)> {
-    let (height, width) = (grid.h, grid.w);
-    (0..height)
-        .step_by(scale)
-        .flat_map(move |row| (0..width).step_by(scale).map(move |column| (row, column)))
 }
 
 /// Which of `side` positions each of `patches` patches in a row takes: its place as a fraction of

@@ -10,8 +10,8 @@ use crate::simd::Mat;
 
 /// Up to this many rows [`skinny`] beats a general multiplication.
 pub(crate) const MAX_ROWS: usize = 32;
-/// Rows of `x` one block of accumulators covers, beside 2 weight rows where there are 16 vector
-/// registers and 4 where there are 32.
+/// Rows of `x` one block of accumulators covers, beside 2 weight rows, or 4 where vectors have 64
+/// bytes: there are 32 registers of them.
 const GROUP: usize = 6;
 /// Most weight rows of one block.
 const BLOCK: usize = 4;

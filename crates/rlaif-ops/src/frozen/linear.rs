@@ -5,6 +5,7 @@ use burn::backend::Dispatch;
 
 use super::FrozenMatrix;
 use crate::flex::{FrozenLinear, FrozenLora, Fused, is_fused};
+use crate::linear::{check, check_lora};
 use crate::{Lora, portable};
 
 /// Applies a linear layer: `x Wᵀ + b`. Gradients flow to x and the bias; the graph holds the packed
@@ -23,9 +24,9 @@ use crate::{Lora, portable};
 /// Panics when the shapes do not fit together.
 #[must_use]
 pub fn frozen_linear(x: Tensor<2>, weight: &FrozenMatrix, bias: Option<Tensor<1>>) -> Tensor<2> {
-    check(&x, weight, bias.as_ref());
+    check(&x, weight.dims(), bias.as_ref());
     let Some(host) = weight.host().filter(|_| is_fused(&x)) else {
-        return portable::frozen_linear(x, weight, bias);
+        return portable::linear(x, weight.unpack(), bias);
     };
     let op = FrozenLinear { weight: host.clone() };
     let x = x.into_dispatch();
@@ -52,12 +53,10 @@ pub fn frozen_lora_linear(
     bias: Option<Tensor<1>>,
     lora: &Lora,
 ) -> Tensor<2> {
-    check(&x, weight, bias.as_ref());
-    assert_eq!(lora.a.dims()[1], x.dims()[1], "frozen_lora_linear: width of x and A");
-    let shape = [weight.dims()[0], lora.a.dims()[0]];
-    assert_eq!(lora.b.dims(), shape, "frozen_lora_linear: shape of B");
+    check(&x, weight.dims(), bias.as_ref());
+    check_lora(weight.dims(), lora);
     let Some(host) = weight.host().filter(|_| is_fused(&x)) else {
-        return portable::frozen_lora_linear(x, weight, bias, lora);
+        return portable::lora_linear(x, weight.unpack(), bias, lora);
     };
     #[expect(clippy::cast_possible_truncation, reason = "kernels compute in f32")]
     let op = FrozenLora { weight: host.clone(), scale: lora.scale as f32 };
@@ -67,12 +66,4 @@ pub fn frozen_lora_linear(
         Some(bias) => Dispatch::fused4(op, x, a, b, bias.into_dispatch()),
         None => Dispatch::fused3(op, x, a, b),
     })
-}
-
-fn check(x: &Tensor<2>, weight: &FrozenMatrix, bias: Option<&Tensor<1>>) {
-    let [outs, ins] = weight.dims();
-    assert_eq!(x.dims()[1], ins, "frozen_linear: width of x and weight");
-    if let Some(bias) = bias {
-        assert_eq!(bias.dims()[0], outs, "frozen_linear: size of the bias");
-    }
 }

@@ -3,7 +3,6 @@
 
 mod activation;
 mod attention;
-mod frozen;
 mod linear;
 mod norm;
 mod rotary;
@@ -11,7 +10,6 @@ mod token_stats;
 
 pub use activation::{gelu, gelu_tanh, quick_gelu, swiglu};
 pub use attention::attention;
-pub use frozen::{frozen_linear, frozen_lora_linear};
 pub use linear::{linear, lora_linear};
 pub use norm::{layer_norm, rms_norm};
 pub use rotary::rotary;

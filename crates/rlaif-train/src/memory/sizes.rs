@@ -1,9 +1,9 @@
 //! Weights, blocks and tokens of a demand, in numbers.
 
 use rlaif_model::hf::{TextConfig, expected_tensors};
-use rlaif_model::{LoraConfig, Precision};
+use rlaif_model::{LoraConfig, Precision, n_visual_tokens};
 
-use super::{Demand, FLOAT, Kernels, visual_tokens};
+use super::{Demand, FLOAT, Kernels};
 use crate::config::Trainable;
 
 /// What portable norms, rotations and activations keep, over what the fused ones do.
@@ -159,7 +159,7 @@ pub(super) struct Tokens {
 impl Tokens {
     pub(super) fn of(demand: &Demand<'_>) -> Self {
         let train = demand.train;
-        let prompt = (visual_tokens(demand.model, demand.grid) + demand.text_tokens) as u64;
+        let prompt = (n_visual_tokens(&demand.model.arch, demand.grid) + demand.text_tokens) as u64;
         let together = train.prompts_per_batch.min(train.prompts_per_step).max(1) as u64;
         let slots = together * train.num_generations as u64;
         let completion = train.sampling.max_completion_length as u64;

@@ -5,9 +5,10 @@ use burn::tensor::Device;
 use oracle_rlaif::folder::Folder;
 use oracle_rlaif::hub;
 use oracle_rlaif::recipe::Recipe;
-use rlaif_model::Grid;
+
 use rlaif_model::hf::{Architecture, ModelConfig};
-use rlaif_train::memory::{Demand, Estimate, Kernels, Part, estimate, visual_tokens};
+use rlaif_model::{Grid, n_visual_tokens};
+use rlaif_train::memory::{Demand, Estimate, Kernels, Part, estimate};
 use rlaif_video::{FRAMES_LIMIT, Sampling};
 
 use super::CheckArgs;
@@ -52,7 +53,7 @@ pub(super) fn check(recipe: &Recipe, args: &CheckArgs) -> Result<()> {
     };
     bounded(&demand)?;
     let estimate = estimate(&demand);
-    show(&estimate, visual_tokens(&config, grid), grid);
+    show(&estimate, n_visual_tokens(&config.arch, grid), grid);
     let Some(memory) = args.memory else { return Ok(()) };
     let (step, run) = (estimate.step_bytes(), estimate.run_bytes());
     if step > memory {
@@ -88,7 +89,8 @@ const MOST_TOKENS: f64 = 1e7;
 /// Refuses sizes of which nothing sensible can be said.
 fn bounded(demand: &Demand<'_>) -> Result<()> {
     let train = demand.train;
-    let prompt = visual_tokens(demand.model, demand.grid) as f64 + demand.text_tokens as f64;
+    let prompt =
+        n_visual_tokens(&demand.model.arch, demand.grid) as f64 + demand.text_tokens as f64;
     let completions = train.num_generations as f64 * train.sampling.max_completion_length as f64;
     let tokens = train.prompts_per_step as f64 * (prompt + completions);
     if tokens > MOST_TOKENS {
