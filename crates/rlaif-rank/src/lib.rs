@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod advantage;
+pub mod aggregate;
 pub mod agreement;
 pub mod gain;
 pub mod merge;
@@ -14,6 +15,7 @@ pub mod scale;
 mod testing;
 
 pub use advantage::{Advantage, AdvantageError, UnknownAdvantage, advantages, zscore};
+pub use aggregate::{AggregateError, Aggregator, aggregate, aggregate_weighted};
 pub use agreement::{
     AgreementError, advantage_correlation, kendall_tau_b, kendall_w, spearman_rho,
 };
