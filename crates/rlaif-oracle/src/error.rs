@@ -123,6 +123,74 @@ pub enum OracleError {
         /// Its own words, cut.
         message: String,
     },
+    /// Nobody answered, however often it was tried.
+    #[error(
+        "oracle {oracle:?} could not be reached about example {example:?}: {reason}; see \
+         `limits.max_retries` and `limits.deadline_seconds`"
+    )]
+    Unavailable {
+        /// The Oracle's name.
+        oracle: String,
+        /// The example's id.
+        example: String,
+        /// The attempts and the last failure.
+        reason: String,
+    },
+    /// The server refuses this request.
+    #[error("oracle {oracle:?} refused example {example:?}: {reason}")]
+    Refused {
+        /// The Oracle's name.
+        oracle: String,
+        /// The example's id.
+        example: String,
+        /// The server's words.
+        reason: String,
+    },
+    /// The server refuses every request: a wrong key, a wrong address, an unknown model.
+    #[error("oracle {oracle:?} cannot be asked (example {example:?}): {reason}")]
+    Hopeless {
+        /// The Oracle's name.
+        oracle: String,
+        /// The example's id.
+        example: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The clip cannot be shown to the Oracle.
+    #[error("oracle {oracle:?} cannot be shown the clip of example {example:?}: {reason}")]
+    Video {
+        /// The Oracle's name.
+        oracle: String,
+        /// The example's id.
+        example: String,
+        /// Why.
+        reason: String,
+    },
+    /// The budget of the recipe is used up.
+    #[error(
+        "oracle {oracle:?} was not asked about example {example:?}: {spent}; raise \
+         `limits.{limit}` and go on with `--resume`, what was paid for is kept"
+    )]
+    Budget {
+        /// The Oracle's name.
+        oracle: String,
+        /// The example's id.
+        example: String,
+        /// `max_calls` or `max_cost`.
+        limit: &'static str,
+        /// What was spent, in words.
+        spent: String,
+    },
+    /// The ledger cannot be read or written.
+    #[error("oracle {oracle:?}, example {example:?}: {source}")]
+    Ledger {
+        /// The Oracle's name.
+        oracle: String,
+        /// The example's id.
+        example: String,
+        /// What is wrong with it.
+        source: crate::LedgerError,
+    },
     /// The program failed too often in a row and is not started again.
     #[error(
         "oracle {oracle:?} is given up before example {example:?} after {restarts} restarts \
@@ -183,6 +251,18 @@ pub enum FailureKind {
     Abstained,
     /// [`OracleError::Reported`].
     Reported,
+    /// [`OracleError::Unavailable`].
+    Unavailable,
+    /// [`OracleError::Refused`].
+    Refused,
+    /// [`OracleError::Hopeless`].
+    Hopeless,
+    /// [`OracleError::Video`].
+    Video,
+    /// [`OracleError::Budget`].
+    Budget,
+    /// [`OracleError::Ledger`].
+    Ledger,
     /// [`OracleError::GaveUp`].
     GaveUp,
     /// [`OracleError::Panicked`].
@@ -205,6 +285,12 @@ impl FailureKind {
             FailureKind::Rejected => "rejected",
             FailureKind::Abstained => "abstained",
             FailureKind::Reported => "reported",
+            FailureKind::Unavailable => "unavailable",
+            FailureKind::Refused => "refused",
+            FailureKind::Hopeless => "hopeless",
+            FailureKind::Video => "video",
+            FailureKind::Budget => "budget",
+            FailureKind::Ledger => "ledger",
             FailureKind::GaveUp => "gave_up",
             FailureKind::Panicked => "panicked",
             FailureKind::Contract => "contract",
@@ -228,6 +314,12 @@ impl OracleError {
             OracleError::Rejected { .. } => FailureKind::Rejected,
             OracleError::Abstained { .. } => FailureKind::Abstained,
             OracleError::Reported { .. } => FailureKind::Reported,
+            OracleError::Unavailable { .. } => FailureKind::Unavailable,
+            OracleError::Refused { .. } => FailureKind::Refused,
+            OracleError::Hopeless { .. } => FailureKind::Hopeless,
+            OracleError::Video { .. } => FailureKind::Video,
+            OracleError::Budget { .. } => FailureKind::Budget,
+            OracleError::Ledger { .. } => FailureKind::Ledger,
             OracleError::GaveUp { .. } => FailureKind::GaveUp,
             OracleError::Panicked { .. } => FailureKind::Panicked,
             OracleError::Contract { .. } => FailureKind::Contract,
@@ -241,6 +333,9 @@ impl OracleError {
         matches!(
             self.kind(),
             FailureKind::Start
+                | FailureKind::Hopeless
+                | FailureKind::Budget
+                | FailureKind::Ledger
                 | FailureKind::GaveUp
                 | FailureKind::Panicked
                 | FailureKind::Contract

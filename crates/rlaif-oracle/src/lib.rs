@@ -16,14 +16,17 @@
 //! never a tie; and nothing it says is repaired silently.
 
 pub mod cancel;
+pub mod chat;
 pub mod command;
 pub mod config;
 pub mod error;
+pub mod ledger;
 pub mod merged;
 pub mod metrics;
 pub mod oracle;
 mod overlap;
 pub mod reference;
+pub mod usage;
 pub mod worker;
 pub mod world;
 
@@ -31,12 +34,15 @@ pub mod world;
 mod testing;
 
 pub use cancel::Cancel;
+pub use chat::{ChatError, ChatMessage, ChatModel, ChatReply, ChatRequest, ChatRole, Patience};
 pub use command::{CommandConfig, CommandOracle};
 pub use config::{ConfigError, OracleConfig, RewardModelOracleConfig, build};
 pub use error::{FailureKind, OracleError};
+pub use ledger::{Ledger, LedgerError};
 pub use merged::{RankOutcome, rank_groups};
 pub use metrics::OracleMetrics;
-pub use oracle::{Oracle, RankRequest, Verdict};
+pub use oracle::{Call, Oracle, RankRequest, Verdict, Vote};
 pub use reference::{ReferenceConfig, ReferenceMetric, ReferenceOracle};
+pub use usage::Usage;
 pub use worker::{OracleWorker, Pending};
 pub use world::{WorldOracle, WorldOracleConfig};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rlaif_data::Example;
 use rlaif_rank::Ranking;
 
-use crate::{Cancel, OracleError};
+use crate::{Cancel, OracleError, Usage};
 
 /// One group to put in order.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,13 +36,44 @@ pub struct Verdict {
     pub latency: Duration,
     /// What the Oracle said in its own words, where it speaks.
     pub raw: Option<String>,
+    /// The orders that it was made of, where there were several; of the same candidates.
+    pub votes: Vec<Vote>,
+    /// What was asked for it, where the Oracle asks.
+    pub calls: Vec<Call>,
+}
+
+/// One of several orders of the same candidates.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Vote {
+    /// Whose: the name of an Oracle or of an annotator; empty for repeats of one.
+    pub voter: String,
+    /// The order.
+    pub ranking: Ranking,
+    /// What it counts for.
+    pub weight: f64,
+}
+
+/// One question that an Oracle asked about some candidates of a group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// The candidates in the order shown.
+    pub shown: Vec<usize>,
+    /// The order given, of the candidates as numbered in `shown`; none where there was no answer or
+    /// it was a score.
+    pub ranking: Option<Ranking>,
+    /// Whether the ledger had the answer.
+    pub cached: bool,
+    /// Time it took.
+    pub latency: Duration,
+    /// What it cost.
+    pub cost: f64,
 }
 
 impl Verdict {
     /// A verdict without words of its own.
     #[must_use]
     pub fn new(ranking: Ranking, latency: Duration) -> Self {
-        Verdict { ranking, latency, raw: None }
+        Verdict { ranking, latency, raw: None, votes: Vec::new(), calls: Vec::new() }
     }
 }
 
@@ -60,6 +91,16 @@ pub trait Oracle: Send + Sync {
     /// A group without a usable verdict is an error, never a tie. Once `cancel` is set, the groups
     /// still open come back as [`OracleError::Cancelled`] within a fraction of a second.
     fn rank(&self, requests: &[RankRequest], cancel: &Cancel) -> Vec<Result<Verdict, OracleError>>;
+
+    /// Batches that may be ranked at once: more than 1 where waiting is what takes the time.
+    fn batches_at_once(&self) -> usize {
+        1
+    }
+
+    /// What was spent so far.
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
 }
 
 impl<O: Oracle + ?Sized> Oracle for Box<O> {
@@ -70,6 +111,14 @@ impl<O: Oracle + ?Sized> Oracle for Box<O> {
     fn rank(&self, requests: &[RankRequest], cancel: &Cancel) -> Vec<Result<Verdict, OracleError>> {
         (**self).rank(requests, cancel)
     }
+
+    fn batches_at_once(&self) -> usize {
+        (**self).batches_at_once()
+    }
+
+    fn usage(&self) -> Usage {
+        (**self).usage()
+    }
 }
 
 impl<O: Oracle + ?Sized> Oracle for std::sync::Arc<O> {
@@ -79,6 +128,14 @@ impl<O: Oracle + ?Sized> Oracle for std::sync::Arc<O> {
 
     fn rank(&self, requests: &[RankRequest], cancel: &Cancel) -> Vec<Result<Verdict, OracleError>> {
         (**self).rank(requests, cancel)
+    }
+
+    fn batches_at_once(&self) -> usize {
+        (**self).batches_at_once()
+    }
+
+    fn usage(&self) -> Usage {
+        (**self).usage()
     }
 }
 

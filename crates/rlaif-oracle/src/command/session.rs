@@ -395,5 +395,5 @@ fn too_long() -> String {
 fn verdict(ranking: Ranking, job: &Job, line: &str) -> Verdict {
     let latency = job.first_sent.map_or(Duration::ZERO, |sent| sent.elapsed());
     let cut = line.floor_char_boundary(RAW_LIMIT);
-    Verdict { ranking, latency, raw: Some(line[..cut].to_owned()) }
+    Verdict { raw: Some(line[..cut].to_owned()), ..Verdict::new(ranking, latency) }
 }
