@@ -9,16 +9,18 @@
 //!   and counts failures ([`metrics`]).
 //! - [`worker`] does so in the background while the next groups are sampled.
 //! - The Oracles: [`world`] (the ground truth of ClipWorld), [`reference`](mod@reference) (closeness
-//!   to a reference answer), [`command`] (any program). [`config`] builds them from a recipe;
-//!   a `reward_model` it reads and leaves to whoever holds models.
+//!   to a reference answer), [`command`] (any program), several at once ([`ensemble`]).
+//! - [`ledger`] keeps every reply that was paid for; [`chat`] is the seam to models that talk.
 //!
 //! Three rules hold for every Oracle: it orders and never scores; a failed verdict is a failure,
 //! never a tie; and nothing it says is repaired silently.
 
+pub mod agreement;
 pub mod cancel;
 pub mod chat;
 pub mod command;
 pub mod config;
+pub mod ensemble;
 pub mod error;
 pub mod ledger;
 pub mod merged;
@@ -33,14 +35,16 @@ pub mod world;
 #[cfg(test)]
 mod testing;
 
+pub use agreement::{Agreement, agreement};
 pub use cancel::Cancel;
 pub use chat::{ChatError, ChatMessage, ChatModel, ChatReply, ChatRequest, ChatRole, Patience};
 pub use command::{CommandConfig, CommandOracle};
-pub use config::{ConfigError, OracleConfig, RewardModelOracleConfig, build};
+pub use config::ConfigError;
+pub use ensemble::{Ensemble, Member};
 pub use error::{FailureKind, OracleError};
 pub use ledger::{Ledger, LedgerError};
 pub use merged::{RankOutcome, rank_groups};
-pub use metrics::OracleMetrics;
+pub use metrics::{OracleMetrics, VoterMetrics};
 pub use oracle::{Call, Oracle, RankRequest, Verdict, Vote};
 pub use reference::{ReferenceConfig, ReferenceMetric, ReferenceOracle};
 pub use usage::Usage;

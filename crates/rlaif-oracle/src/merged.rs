@@ -36,7 +36,7 @@ struct Shown {
 ///
 /// ```
 /// use rlaif_data::{Example, Message, VideoRef};
-/// use rlaif_oracle::{Cancel, OracleConfig, RankRequest, build, rank_groups};
+/// use rlaif_oracle::{Cancel, RankRequest, ReferenceMetric, ReferenceOracle, rank_groups};
 ///
 /// let example = Example {
 ///     id: "17".to_owned(),
@@ -50,14 +50,12 @@ struct Shown {
 /// };
 /// let candidates = ["A cube.", "a red ball", "A cube. ", "red"].map(str::to_owned).to_vec();
 ///
-/// let config: OracleConfig = serde_json::from_str(r#"{"type": "reference"}"#)?;
-/// let oracle = build(&config)?;
-/// let outcome = rank_groups(&*oracle, &[RankRequest { example, candidates }], &Cancel::new());
+/// let oracle = ReferenceOracle::new(ReferenceMetric::TokenF1);
+/// let outcome = rank_groups(&oracle, &[RankRequest { example, candidates }], &Cancel::new());
 ///
 /// let verdict = outcome.verdicts[0].as_ref().unwrap();
 /// assert_eq!(verdict.ranking.to_string(), "[2] > [4] > [1] = [3]");
 /// assert_eq!(outcome.metrics.merged_candidates, 1);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use]
 pub fn rank_groups(oracle: &dyn Oracle, requests: &[RankRequest], cancel: &Cancel) -> RankOutcome {

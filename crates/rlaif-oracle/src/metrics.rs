@@ -4,10 +4,43 @@ use std::{collections::BTreeMap, ops::AddAssign, time::Duration};
 
 use rlaif_rank::Ranking;
 
-use crate::{FailureKind, OracleError, Verdict};
+use crate::{
+    FailureKind, OracleError, Verdict,
+    agreement::{agreement, with_the_others},
+};
+
+/// Votes of one voter before its agreement is worth a warning.
+const ENOUGH_VOTES: usize = 20;
+/// Mean agreement with the others below which a voter is reported.
+const UNRELIABLE: f64 = 0.1;
+
+/// What is known of one of several voters.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct VoterMetrics {
+    /// Groups that it and another gave an order of.
+    pub compared: usize,
+    /// Its mean tau-b with the others, added up over those groups.
+    pub tau_sum: f64,
+    /// Groups that it gave no order of, though another did.
+    pub failed: usize,
+}
+
+impl VoterMetrics {
+    /// Mean Kendall tau-b with the others; none where it was never compared.
+    #[must_use]
+    pub fn tau(&self) -> Option<f64> {
+        (self.compared > 0).then(|| self.tau_sum / self.compared as f64)
+    }
+
+    /// Whether it agrees with the others so little, over enough groups, that it says nothing.
+    #[must_use]
+    pub fn is_unreliable(&self) -> bool {
+        self.compared >= ENOUGH_VOTES && self.tau().is_some_and(|tau| tau < UNRELIABLE)
+    }
+}
 
 /// Counts over the groups of a batch, or of many batches added up with `+=`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct OracleMetrics {
     /// Groups asked for.
     pub groups: usize,
@@ -31,6 +64,14 @@ pub struct OracleMetrics {
     pub latency_sum: Duration,
     /// The longest of them.
     pub latency_max: Duration,
+    /// Groups with several votes.
+    pub voted: usize,
+    /// Agreement of their votes by Kendall's tau-b, added up.
+    pub tau_sum: f64,
+    /// Agreement of their votes by Kendall's W, added up.
+    pub w_sum: f64,
+    /// By the name of the voter, where voters have names.
+    pub voters: BTreeMap<String, VoterMetrics>,
 }
 
 impl OracleMetrics {
@@ -75,6 +116,17 @@ impl OracleMetrics {
             named.push(("oracle/latency".to_owned(), mean.as_secs_f64()));
             named.push(("oracle/latency_max".to_owned(), self.latency_max.as_secs_f64()));
         }
+        if self.voted > 0 {
+            let voted = self.voted as f64;
+            named.push(("oracle/agreement_tau".to_owned(), self.tau_sum / voted));
+            named.push(("oracle/agreement_w".to_owned(), self.w_sum / voted));
+        }
+        for (voter, metrics) in &self.voters {
+            named.push((format!("oracle/{voter}/failed"), metrics.failed as f64));
+            if let Some(tau) = metrics.tau() {
+                named.push((format!("oracle/{voter}/tau"), tau));
+            }
+        }
         named
     }
 
@@ -87,6 +139,21 @@ impl OracleMetrics {
         self.count_ranking(&verdict.ranking);
         self.latency_sum += verdict.latency;
         self.latency_max = self.latency_max.max(verdict.latency);
+        for (voter, _) in &verdict.absent {
+            self.voters.entry(voter.clone()).or_default().failed += 1;
+        }
+        if let Some(both) = agreement(&verdict.votes) {
+            self.voted += 1;
+            self.tau_sum += both.tau;
+            self.w_sum += both.w;
+        }
+        for (vote, tau) in verdict.votes.iter().zip(with_the_others(&verdict.votes)) {
+            if !vote.voter.is_empty() {
+                let voter = self.voters.entry(vote.voter.clone()).or_default();
+                voter.compared += 1;
+                voter.tau_sum += tau;
+            }
+        }
     }
 
     /// Counts a ranking that needed no Oracle.
@@ -119,6 +186,15 @@ impl AddAssign<&OracleMetrics> for OracleMetrics {
         self.pairs += other.pairs;
         self.tied_pairs += other.tied_pairs;
         self.latency_sum += other.latency_sum;
+        self.voted += other.voted;
+        self.tau_sum += other.tau_sum;
+        self.w_sum += other.w_sum;
+        for (voter, theirs) in &other.voters {
+            let ours = self.voters.entry(voter.clone()).or_default();
+            ours.compared += theirs.compared;
+            ours.tau_sum += theirs.tau_sum;
+            ours.failed += theirs.failed;
+        }
         self.latency_max = self.latency_max.max(other.latency_max);
     }
 }

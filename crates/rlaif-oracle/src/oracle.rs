@@ -38,6 +38,8 @@ pub struct Verdict {
     pub raw: Option<String>,
     /// The orders that it was made of, where there were several; of the same candidates.
     pub votes: Vec<Vote>,
+    /// Those of several Oracles that gave no order, and why.
+    pub absent: Vec<(String, OracleError)>,
     /// What was asked for it, where the Oracle asks.
     pub calls: Vec<Call>,
 }
@@ -73,7 +75,14 @@ impl Verdict {
     /// A verdict without words of its own.
     #[must_use]
     pub fn new(ranking: Ranking, latency: Duration) -> Self {
-        Verdict { ranking, latency, raw: None, votes: Vec::new(), calls: Vec::new() }
+        Verdict {
+            ranking,
+            latency,
+            raw: None,
+            votes: Vec::new(),
+            absent: Vec::new(),
+            calls: Vec::new(),
+        }
     }
 }
 

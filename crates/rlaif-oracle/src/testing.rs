@@ -39,6 +39,8 @@ pub(crate) struct Scripted {
     pub(crate) drop_last: bool,
     /// Time each group takes; heeds the flag.
     pub(crate) delay: Duration,
+    /// Batches it takes at once.
+    pub(crate) at_once: usize,
 }
 
 impl Scripted {
@@ -51,6 +53,7 @@ impl Scripted {
             fail_on: None,
             drop_last: false,
             delay: Duration::ZERO,
+            at_once: 1,
         }
     }
 
@@ -90,5 +93,9 @@ impl Oracle for Scripted {
             results.pop();
         }
         results
+    }
+
+    fn batches_at_once(&self) -> usize {
+        self.at_once
     }
 }

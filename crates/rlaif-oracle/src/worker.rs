@@ -3,30 +3,36 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel},
     },
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use crate::{Cancel, Oracle, OracleError, OracleMetrics, RankOutcome, RankRequest, rank_groups};
+use crate::{
+    Cancel, Oracle, OracleError, OracleMetrics, RankOutcome, RankRequest, Usage, rank_groups,
+};
 
-/// A thread that ranks batches one after the other, in the order of submission.
+/// Most batches that are ranked at once, however many the Oracle would take.
+const MOST_AT_ONCE: usize = 32;
+
+/// Ranks batches in the background, one after the other in the order of submission; several at once
+/// where the Oracle gains by that ([`Oracle::batches_at_once`]).
 ///
 /// ```text
 /// rollout k   | rollout k+1 | update k   | rollout k+2
 ///             | ranking k --|-> wait     | ranking k+1 ...
 /// ```
 ///
-/// Dropping the worker cancels what is under way and waits for the thread; batches not yet ranked
+/// Dropping the worker cancels what is under way and waits for its threads; batches not yet ranked
 /// come back as [`OracleError::Cancelled`].
-#[derive(Debug)]
 pub struct OracleWorker {
     name: Arc<str>,
     cancel: Cancel,
+    oracle: Option<Arc<dyn Oracle>>,
     batches: Option<Sender<Batch>>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 struct Batch {
@@ -46,30 +52,49 @@ pub struct Pending {
 }
 
 impl OracleWorker {
-    /// Starts the thread. Every batch also stops when `cancel` is set.
+    /// Starts the threads. Every batch also stops when `cancel` is set.
     ///
     /// # Errors
     ///
     /// When the operating system has no thread to give.
     pub fn start(oracle: Box<dyn Oracle>, cancel: &Cancel) -> std::io::Result<Self> {
-        let name: Arc<str> = oracle.name().into();
+        let oracle: Arc<dyn Oracle> = Arc::from(oracle);
         let (batches, queue) = channel::<Batch>();
-        let thread = thread::Builder::new().name("oracle".to_owned()).spawn(move || {
-            while let Ok(batch) = queue.recv() {
-                let outcome = rank_groups(&*oracle, &batch.requests, &batch.cancel);
-                batch.outcome.send(outcome).ok();
-            }
-            // An Oracle that panics while it is dropped must not take the run with it.
-            catch_unwind(AssertUnwindSafe(|| drop(oracle))).ok();
-        })?;
-        let (batches, thread) = (Some(batches), Some(thread));
-        Ok(OracleWorker { name, cancel: cancel.child(), batches, thread })
+        let queue = Arc::new(Mutex::new(queue));
+        let mut worker = OracleWorker {
+            name: oracle.name().into(),
+            cancel: cancel.child(),
+            oracle: Some(Arc::clone(&oracle)),
+            batches: Some(batches),
+            threads: Vec::new(),
+        };
+        for _ in 0..oracle.batches_at_once().clamp(1, MOST_AT_ONCE) {
+            let (oracle, queue) = (Arc::clone(&oracle), Arc::clone(&queue));
+            let work = move || {
+                loop {
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok(batch) = next else { break };
+                    let outcome = rank_groups(&*oracle, &batch.requests, &batch.cancel);
+                    batch.outcome.send(outcome).ok();
+                }
+                let_go(oracle);
+            };
+            let thread = thread::Builder::new().name("oracle".to_owned()).spawn(work)?;
+            worker.threads.push(thread);
+        }
+        Ok(worker)
     }
 
     /// The Oracle's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What the Oracle has spent so far.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.oracle.as_ref().map(|oracle| oracle.usage()).unwrap_or_default()
     }
 
     /// Queues a batch and returns at once.
@@ -91,14 +116,26 @@ impl OracleWorker {
     }
 }
 
+impl std::fmt::Debug for OracleWorker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OracleWorker").field("oracle", &self.name).finish_non_exhaustive()
+    }
+}
+
 impl Drop for OracleWorker {
     fn drop(&mut self) {
         self.cancel.cancel();
         self.batches = None;
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             thread.join().ok();
         }
+        self.oracle.take().map(let_go);
     }
+}
+
+/// An Oracle that panics while it is dropped must not take the run with it.
+fn let_go(oracle: Arc<dyn Oracle>) {
+    catch_unwind(AssertUnwindSafe(|| drop(oracle))).ok();
 }
 
 impl Pending {
@@ -190,6 +227,24 @@ mod tests {
     }
 
     /// Whoever ranks while we hold the gate closed can only be another thread.
+    /// Each batch can only end once both are under way.
+    #[test]
+    fn batches_are_ranked_at_once_where_the_oracle_gains_by_that() {
+        let both = std::sync::Barrier::new(2);
+        let mut oracle = Scripted::answering(move |_| {
+            both.wait();
+            Ranking::from_order(&[1, 0]).unwrap()
+        });
+        oracle.at_once = 2;
+        let worker = worker(oracle);
+        let first = worker.submit(vec![request("a", &["p", "q"])]);
+        let second = worker.submit(vec![request("b", &["p", "q"])]);
+        assert_eq!(
+            (order(&first.wait()), order(&second.wait())),
+            ("[2] > [1]".into(), "[2] > [1]".into())
+        );
+    }
+
     #[test]
     fn the_caller_goes_on_while_the_oracle_thinks() {
         let (open, gate) = mpsc::channel::<()>();

@@ -5,7 +5,7 @@ use rlaif_rank::kendall_tau_b;
 use rlaif_world::{Split, WorldConfig, examples};
 
 use super::*;
-use crate::{OracleConfig, build, testing::request};
+use crate::testing::request;
 
 fn oracle(tau: f64, seed: u64) -> WorldOracle {
     WorldOracle::new(WorldOracleConfig { tau, seed, ..WorldOracleConfig::default() }).unwrap()
@@ -190,25 +190,12 @@ fn levels_and_gaps_out_of_range_are_refused_by_name() {
         let error = WorldOracle::new(config).unwrap_err().to_string();
         assert!(error.contains("`unplaced` of the world oracle"), "{error}");
     }
-    let config: OracleConfig =
-        serde_json::from_str(r#"{"type": "world", "levels": 3, "unplaced": 0.25}"#).unwrap();
+    let config: WorldOracleConfig =
+        serde_json::from_str(r#"{"levels": 3, "unplaced": 0.25}"#).unwrap();
     let expected =
         WorldOracleConfig { levels: Some(3), unplaced: 0.25, ..WorldOracleConfig::default() };
-    assert_eq!(config, OracleConfig::World(expected));
-    assert!(build(&config).is_ok());
-}
-
-#[test]
-fn a_recipe_builds_it() {
-    let config: OracleConfig = serde_json::from_str(r#"{"type": "world", "tau": 0.5}"#).unwrap();
-    let expected = WorldOracleConfig { tau: 0.5, ..WorldOracleConfig::default() };
-    assert_eq!(config, OracleConfig::World(expected));
-    assert_eq!(build(&config).unwrap().name(), "world");
-    assert!(serde_json::from_str::<OracleConfig>(r#"{"type": "world", "tua": 1}"#).is_err());
-    assert!(
-        build(&OracleConfig::World(WorldOracleConfig { tau: 2.0, ..WorldOracleConfig::default() }))
-            .is_err()
-    );
+    assert_eq!(config, expected);
+    assert!(WorldOracle::new(config).is_ok());
 }
 
 #[test]
