@@ -25,6 +25,7 @@ pub mod merged;
 pub mod metrics;
 pub mod oracle;
 mod overlap;
+pub mod parse;
 pub mod protocol;
 pub mod reference;
 pub mod usage;
