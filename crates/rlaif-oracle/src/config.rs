@@ -1,6 +1,6 @@
 //! Which Oracle a recipe asks for.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,18 @@ pub enum ConfigError {
         /// What is wrong with it.
         why: String,
     },
+    /// A prompt cannot be used.
+    #[error("prompt `{prompt}`{}: {why}", place(path.as_deref(), *line))]
+    Prompt {
+        /// Which, as its key is called.
+        prompt: &'static str,
+        /// The file it comes from; none for one that is built in.
+        path: Option<PathBuf>,
+        /// The line, where it is known, from 1.
+        line: Option<usize>,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The Oracle is a model, and this crate holds none.
     #[error(
         "the {oracle} oracle is the model in `{}`, and no model can be loaded here: have it built \
@@ -79,6 +91,12 @@ pub enum ConfigError {
         /// Where the model lies.
         path: PathBuf,
     },
+}
+
+fn place(path: Option<&Path>, line: Option<usize>) -> String {
+    let file = path.map(|path| format!(" in `{}`", path.display()));
+    let line = line.map(|line| format!(", line {line}"));
+    file.into_iter().chain(line).collect()
 }
 
 /// Builds the Oracle that `config` describes. Programs are not started and models not loaded before

@@ -11,6 +11,8 @@
 //! - The Oracles: [`world`] (the ground truth of ClipWorld), [`reference`](mod@reference) (closeness
 //!   to a reference answer), [`command`] (any program). [`config`] builds them from a recipe;
 //!   a `reward_model` it reads and leaves to whoever holds models.
+//! - For Oracles that are asked in words: [`protocol`] plans the questions, [`prompts`] words them,
+//!   [`parse`] reads the replies, [`chat`] is the seam to whoever answers.
 //!
 //! Three rules hold for every Oracle: it orders and never scores; a failed verdict is a failure,
 //! never a tie; and nothing it says is repaired silently.
@@ -26,6 +28,7 @@ pub mod metrics;
 pub mod oracle;
 mod overlap;
 pub mod parse;
+pub mod prompts;
 pub mod protocol;
 pub mod reference;
 pub mod usage;
@@ -44,6 +47,12 @@ pub use ledger::{Ledger, LedgerError};
 pub use merged::{RankOutcome, rank_groups};
 pub use metrics::OracleMetrics;
 pub use oracle::{Call, Oracle, RankRequest, Verdict, Vote};
+pub use parse::{ReplyError, parse_reply};
+pub use prompts::{Prompts, PromptsConfig};
+pub use protocol::{
+    Outcome, Plan, PlanError, ProtocolConfig, ProtocolSettings, Question, QuestionKind, Said,
+    Schedule,
+};
 pub use reference::{ReferenceConfig, ReferenceMetric, ReferenceOracle};
 pub use usage::Usage;
 pub use worker::{OracleWorker, Pending};
