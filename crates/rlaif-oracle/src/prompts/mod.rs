@@ -167,7 +167,7 @@ impl Prompts {
             hash.update(format!("{name} {}\n", text.len()));
             hash.update(text);
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        format!("{:x}", hash.finalize())
     }
 
     fn render(&self, name: &str, variables: &Variables) -> Result<String, String> {
