@@ -10,7 +10,9 @@
 //! - [`worker`] does so in the background while the next groups are sampled.
 //! - The Oracles: [`world`] (the ground truth of ClipWorld), [`reference`](mod@reference) (closeness
 //!   to a reference answer), [`command`] (any program), several at once ([`ensemble`]).
-//! - [`ledger`] keeps every reply that was paid for; [`chat`] is the seam to models that talk.
+//! - For Oracles that are asked in words: [`protocol`] plans the questions, [`prompts`] words them,
+//!   [`parse`] reads the replies, [`chat`] is the seam to whoever answers.
+//! - [`ledger`] keeps every reply that was paid for.
 //!
 //! Three rules hold for every Oracle: it orders and never scores; a failed verdict is a failure,
 //! never a tie; and nothing it says is repaired silently.
@@ -27,6 +29,9 @@ pub mod merged;
 pub mod metrics;
 pub mod oracle;
 mod overlap;
+pub mod parse;
+pub mod prompts;
+pub mod protocol;
 pub mod reference;
 pub mod usage;
 pub mod worker;
@@ -46,6 +51,12 @@ pub use ledger::{Ledger, LedgerError};
 pub use merged::{RankOutcome, rank_groups};
 pub use metrics::{OracleMetrics, VoterMetrics};
 pub use oracle::{Call, Oracle, RankRequest, Verdict, Vote};
+pub use parse::{ReplyError, parse_reply};
+pub use prompts::{Prompts, PromptsConfig};
+pub use protocol::{
+    Outcome, Plan, PlanError, ProtocolConfig, ProtocolSettings, Question, QuestionKind, Said,
+    Schedule,
+};
 pub use reference::{ReferenceConfig, ReferenceMetric, ReferenceOracle};
 pub use usage::Usage;
 pub use worker::{OracleWorker, Pending};

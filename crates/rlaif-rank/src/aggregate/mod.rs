@@ -21,7 +21,8 @@ use crate::{InvalidRanking, Ranking};
 
 /// Most candidates that `kemeny` takes: its time doubles with each.
 pub const KEMENY_LIMIT: usize = 16;
-/// Scores this near, relative to the largest, are the same: they come from sums and iterations.
+/// Scores this near, relative to the largest or to 1, are the same: they come from sums and
+/// iterations, and the logarithms of equal strengths are nothing but rounding.
 const EVEN: f64 = 1e-6;
 
 /// How rankings become one.
@@ -132,7 +133,7 @@ pub fn aggregate_weighted(
 fn levels(scores: &[f64]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
-    let scale = scores.iter().fold(0.0_f64, |m, s| m.max(s.abs())).max(f64::MIN_POSITIVE);
+    let scale = scores.iter().fold(1.0_f64, |m, s| m.max(s.abs()));
     let mut levels = vec![0; scores.len()];
     for pair in order.windows(2) {
         let apart = scores[pair[0]] - scores[pair[1]] > EVEN * scale;

@@ -36,8 +36,9 @@ pub(super) fn plackett_luce(rankings: &[(&Ranking, f64)], placed: &[usize]) -> V
             let block = |block: &Vec<usize>| block.iter().filter_map(index).collect();
             (ranking.blocks().iter().map(block).collect(), *weight)
         })
+        // The last block is chosen from itself and tells nothing, so neither does an only one.
+        .filter(|(blocks, _): &(Vec<Vec<usize>>, f64)| blocks.len() > 1)
         .collect();
-    // The last block is chosen from itself and tells nothing.
     let mut won = vec![0.0; n];
     for (blocks, weight) in &orders {
         for candidate in blocks.iter().rev().skip(1).flatten() {
@@ -48,7 +49,7 @@ pub(super) fn plackett_luce(rankings: &[(&Ranking, f64)], placed: &[usize]) -> V
         let mut sum = 0.0;
         for (blocks, weight) in &orders {
             let Some(own) = blocks.iter().position(|block| block.contains(&i)) else { continue };
-            for stage in 0..=own.min(blocks.len().saturating_sub(2)) {
+            for stage in 0..=own.min(blocks.len() - 2) {
                 let left: f64 = blocks[stage..].iter().flatten().map(|j| p[*j]).sum();
                 sum += weight * blocks[stage].len() as f64 / left;
             }

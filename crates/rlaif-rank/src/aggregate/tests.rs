@@ -64,6 +64,29 @@ fn what_no_ranking_places_stays_unplaced() {
     }
 }
 
+/// Strengths once shrank to nothing where a tie of all was among the rankings.
+#[test]
+fn a_tie_of_all_beside_a_preference_leaves_the_preference() {
+    for by in ALL {
+        assert_eq!(shown(by, &["[1] > [2]", "[1] = [2]"], 2), "[1] > [2]", "{by:?}");
+        let pairs = ["[1] > [2]", "[1] > [3]", "[2] = [3]"];
+        assert_eq!(shown(by, &pairs, 3), "[1] > [2] = [3]", "{by:?}");
+    }
+}
+
+/// The logarithms of equal strengths are some 1e-16, and no order is read out of them.
+#[test]
+fn every_cyclic_shift_of_an_order_together_is_a_tie_of_all() {
+    for n in 2..8 {
+        let shift =
+            |k: usize| Ranking::from_order(&(0..n).map(|i| (i + k) % n).collect::<Vec<_>>());
+        let rankings: Vec<Ranking> = (0..n).map(|k| shift(k).unwrap()).collect();
+        for by in ALL {
+            assert!(aggregate(by, &rankings).unwrap().is_all_tied(), "{by:?} {n}");
+        }
+    }
+}
+
 #[test]
 fn weights_count_as_copies_and_a_weight_of_zero_as_none() {
     let rankings = parse(&["[1] > [2] > [3]", "[3] > [1] > [2]", "[2] > [3] > [1]"], 3);
