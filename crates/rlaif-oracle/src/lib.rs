@@ -20,6 +20,7 @@ pub mod chat;
 pub mod command;
 pub mod config;
 pub mod error;
+pub mod http;
 pub mod ledger;
 pub mod merged;
 pub mod metrics;
