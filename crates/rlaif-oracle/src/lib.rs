@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod oracle;
 mod overlap;
 pub mod reference;
+pub mod rehearsal;
 pub mod usage;
 pub mod worker;
 pub mod world;

@@ -241,7 +241,7 @@ mod tests {
         gate.pause(Duration::from_millis(10));
         gate.enter(&patience(5000)).unwrap().reached();
         assert!(start.elapsed() >= Duration::from_millis(150));
-        gate.pause(Duration::from_secs(60));
+        gate.pause(Duration::from_mins(1));
         assert!(
             matches!(gate.enter(&patience(30)), Err(Stop::Deadline(what)) if what.contains("pause"))
         );

@@ -184,8 +184,8 @@ mod tests {
     #[test]
     fn the_breaker_opens_before_retries_are_used_up() {
         let limits = |breaker_failures, max_retries| LimitsConfig {
-            breaker_failures,
             max_retries,
+            breaker_failures,
             ..LimitsConfig::default()
         };
         assert_eq!(LimitsConfig::default().breaker_threshold(), 6);
