@@ -197,6 +197,11 @@ impl HttpChat {
                 Fault::passing(Origin::Network, why)
             }
             Lost::Network(why) => Fault::passing(Origin::Network, asked.tame(&why)),
+            Lost::Overheard => Fault::Hopeless(
+                "a logger writes every byte that is sent, the key among them: keep its target \
+                 `ureq_proto` at DEBUG or above"
+                    .to_owned(),
+            ),
             Lost::Huge => Fault::passing(Origin::Answer, "the reply is larger than 4 MiB"),
         })?;
         if (200..300).contains(&raw.status) {

@@ -14,6 +14,9 @@ const MAX_REPLY: u64 = 4 << 20;
 /// How long a connection is kept for the next request: less than common servers keep it.
 const KEPT: Duration = Duration::from_secs(4);
 
+/// Where ureq logs the bytes that it sends.
+const BYTES: &str = "ureq_proto::util";
+
 /// What came back.
 #[derive(Debug)]
 pub(super) struct Raw {
@@ -31,6 +34,8 @@ pub(super) enum Lost {
     Network(String),
     /// The reply is larger than what is read.
     Huge,
+    /// Nothing was sent: a logger would write the key.
+    Overheard,
 }
 
 /// Connections to one server. Redirects are not followed.
@@ -64,6 +69,10 @@ impl Wire {
 
     /// Sends `body` and reads the reply, all within `timeout`.
     pub(super) fn post(&self, body: &[u8], timeout: Duration) -> Result<Raw, Lost> {
+        // At this level ureq logs every byte on the wire.
+        if self.authorization.is_some() && log::log_enabled!(target: BYTES, log::Level::Trace) {
+            return Err(Lost::Overheard);
+        }
         let mut request = self
             .agent
             .post(&self.url)

@@ -15,7 +15,7 @@ use rlaif_oracle::{
 /// A judge that fails as it is told.
 pub(crate) fn judge(faults: impl Fn(u64) -> Fault + Send + Sync + 'static) -> JudgeServer {
     let options = JudgeOptions { faults: Arc::new(faults), ..JudgeOptions::default() };
-    JudgeServer::start(options).unwrap()
+    JudgeServer::start(options).expect("a port of the loopback")
 }
 
 /// The judge's address with the default settings.
@@ -36,7 +36,7 @@ pub(crate) fn quick() -> LimitsConfig {
 /// A chat in text alone.
 pub(crate) fn chat(server: ServerConfig, limits: LimitsConfig) -> HttpChat {
     let frames = FramesConfig { count: 0, ..FramesConfig::default() };
-    HttpChat::new(server, &frames, limits, no_pictures()).unwrap()
+    HttpChat::new(server, &frames, limits, no_pictures()).expect("settings in their ranges")
 }
 
 /// Question number `number`, of which the judge prefers the second answer.

@@ -20,23 +20,28 @@ const KEY: &str = "sk-hunter2-0123456789";
 type Buffer = Arc<Mutex<Vec<u8>>>;
 
 thread_local! {
-    /// Where this thread's log records go.
-    static CAUGHT: RefCell<Option<Buffer>> = const { RefCell::new(None) };
+    /// Where this thread's log records go, and how many of them: the client logs the bytes on the
+    /// wire at `TRACE`.
+    static CAUGHT: RefCell<Option<(Buffer, log::Level)>> = const { RefCell::new(None) };
 }
 
 /// Writes the records of threads that have a buffer.
 struct Catcher;
 
 impl log::Log for Catcher {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        CAUGHT.with_borrow(|caught| {
+            caught.as_ref().is_some_and(|(_, most)| metadata.level() <= *most)
+        })
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        CAUGHT.with_borrow(|buffer| {
-            if let Some(buffer) = buffer {
+        CAUGHT.with_borrow(|caught| {
+            if let Some((buffer, most)) = caught
+                && record.level() <= *most
+            {
                 let line = format!("{} {}\n", record.target(), record.args());
-                buffer.lock().unwrap().write_all(line.as_bytes()).unwrap();
+                buffer.lock().expect("no panic").extend_from_slice(line.as_bytes());
             }
         });
     }
@@ -48,7 +53,7 @@ struct Writer(Buffer);
 
 impl Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+        self.0.lock().expect("no panic").write(bytes)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -56,15 +61,15 @@ impl Write for Writer {
     }
 }
 
-/// All that this thread logs while `work` runs, of this crate and of the HTTP client.
-fn logged(work: impl FnOnce()) -> String {
+/// All that this thread logs while `work` runs, of this crate and, up to `most`, of the client.
+fn logged(most: log::Level, work: impl FnOnce()) -> String {
     static LOGGER: Once = Once::new();
     LOGGER.call_once(|| {
-        log::set_boxed_logger(Box::new(Catcher)).unwrap();
+        log::set_boxed_logger(Box::new(Catcher)).expect("the first logger");
         log::set_max_level(log::LevelFilter::Trace);
     });
     let buffer = Buffer::default();
-    CAUGHT.set(Some(Arc::clone(&buffer)));
+    CAUGHT.set(Some((Arc::clone(&buffer), most)));
     let writer = Arc::clone(&buffer);
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
@@ -72,13 +77,13 @@ fn logged(work: impl FnOnce()) -> String {
         .finish();
     tracing::subscriber::with_default(subscriber, work);
     CAUGHT.set(None);
-    let bytes = buffer.lock().unwrap().clone();
-    String::from_utf8(bytes).unwrap()
+    let bytes = buffer.lock().expect("no panic").clone();
+    String::from_utf8(bytes).expect("log records are text")
 }
 
 fn with_key(config: ServerConfig, folder: &Path) -> ServerConfig {
     let path = folder.join("key");
-    std::fs::write(&path, format!("{KEY}\n")).unwrap();
+    std::fs::write(&path, format!("{KEY}\n")).expect("a temporary file");
     ServerConfig { api_key_file: Some(path), ..config }
 }
 
@@ -104,7 +109,7 @@ fn the_key_reaches_the_server_and_nothing_else() {
             ..JudgeOptions::default()
         };
         let judge = JudgeServer::start(options).unwrap();
-        let text = logged(|| {
+        let text = logged(log::Level::Debug, || {
             let limits = LimitsConfig { max_retries: 2, breaker_failures: 3, ..quick() };
             let chat: HttpChat = chat(with_key(server(&judge), folder.path()), limits);
             let patience = crate::asking::within(2.0);
@@ -123,6 +128,20 @@ fn the_key_reaches_the_server_and_nothing_else() {
         assert_eq!(header.header("authorization"), Some(format!("Bearer {KEY}").as_str()));
         assert!(!format!("{header:?} {judge:?}").contains("hunter2"));
     }
+}
+
+#[test]
+fn with_a_logger_that_writes_every_byte_a_key_is_not_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let judge = judge(|_| Fault::None);
+    let text = logged(log::Level::Trace, || {
+        let keyed = chat(with_key(server(&judge), folder.path()), quick());
+        let error = ask(&keyed, &question(0)).unwrap_err().to_string();
+        assert!(error.contains("`ureq_proto`"), "{error}");
+        assert_eq!(judge.counts().requests, 0);
+        assert!(ask(&chat(server(&judge), quick()), &question(0)).is_ok(), "without a key");
+    });
+    assert!(text.contains("ureq_proto::util") && !text.contains("hunter2"), "{text}");
 }
 
 #[test]
