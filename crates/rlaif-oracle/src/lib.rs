@@ -11,6 +11,8 @@
 //! - The Oracles: [`world`] (the ground truth of ClipWorld), [`reference`](mod@reference) (closeness
 //!   to a reference answer), [`command`] (any program). [`config`] builds them from a recipe;
 //!   a `reward_model` it reads and leaves to whoever holds models.
+//! - [`chat`] is the seam to models that judge in words, [`http`] asks one over the network,
+//!   [`ledger`] keeps every reply, [`rehearsal`] is a judge on this machine to try all of it with.
 //!
 //! Three rules hold for every Oracle: it orders and never scores; a failed verdict is a failure,
 //! never a tie; and nothing it says is repaired silently.
@@ -40,6 +42,7 @@ pub use chat::{ChatError, ChatMessage, ChatModel, ChatReply, ChatRequest, ChatRo
 pub use command::{CommandConfig, CommandOracle};
 pub use config::{ConfigError, OracleConfig, RewardModelOracleConfig, build};
 pub use error::{FailureKind, OracleError};
+pub use http::{FramesConfig, HttpChat, LimitsConfig, Picture, Pictures, ServerConfig};
 pub use ledger::{Ledger, LedgerError};
 pub use merged::{RankOutcome, rank_groups};
 pub use metrics::OracleMetrics;

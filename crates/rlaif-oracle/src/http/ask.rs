@@ -241,6 +241,7 @@ impl HttpChat {
         tracing::debug!(attempt = course.attempts, what, "an attempt failed");
         course.last = what;
         if let Some(wait) = asked_for {
+            tracing::info!(seconds = wait.as_secs_f64(), "the server asks for a pause");
             self.gate.pause(wait);
         }
         if origin == Origin::Deadline {

@@ -123,12 +123,17 @@ impl fmt::Debug for Frames {
 
 impl Frames {
     pub(super) fn new(config: &FramesConfig, pictures: Pictures) -> Result<Self, ConfigError> {
+        Frames::within(KEPT_BYTES, config, pictures)
+    }
+
+    /// Keeps so many bytes.
+    fn within(bytes: u64, config: &FramesConfig, pictures: Pictures) -> Result<Self, ConfigError> {
         config.check()?;
         // One shard, for a clip may fill much of the space.
         let options = OptionsBuilder::new()
             .shards(1)
             .estimated_items_capacity(KEPT_CLIPS)
-            .weight_capacity(KEPT_BYTES)
+            .weight_capacity(bytes)
             .build()
             .map_err(|_| wrong("count", "no cache of clips can be made"))?;
         let hasher = DefaultHashBuilder::default();
@@ -245,13 +250,13 @@ mod tests {
     #[test]
     fn what_is_kept_is_bounded_in_bytes() {
         let pictures: Pictures =
-            Arc::new(|_, _| Ok(vec![Picture { jpeg: vec![0; 12 << 20], seconds: 0.0 }]));
-        let frames = Frames::new(&FramesConfig::default(), pictures).unwrap();
+            Arc::new(|_, _| Ok(vec![Picture { jpeg: vec![0; 12 << 10], seconds: 0.0 }]));
+        let frames = Frames::within(128 << 10, &FramesConfig::default(), pictures).unwrap();
         for n in 0..20 {
             frames.urls(&clip(&n.to_string())).unwrap();
-            assert!(frames.made.weight() <= KEPT_BYTES);
+            assert!(frames.made.weight() <= 128 << 10);
         }
-        // 16 MiB each as base64.
+        // 16 KiB each as base64.
         assert!(frames.made.len() >= 4, "{}", frames.made.len());
     }
 

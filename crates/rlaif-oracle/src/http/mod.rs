@@ -16,7 +16,8 @@
 //! - 401, 402, 403, 404, a redirect and an unknown model are hopeless at once. Redirects are not
 //!   followed, so that the key goes to no other host.
 //! - The key is in no error, no log, no `Debug` and no reply: where the server repeats it, `[key]`
-//!   stands in its place.
+//!   stands in its place (in replies from 16 characters on, for shorter keys are words). While a
+//!   logger writes the bytes on the wire (`ureq_proto` at `TRACE`), nothing is sent with a key.
 
 mod ask;
 mod backoff;

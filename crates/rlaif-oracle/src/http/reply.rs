@@ -52,7 +52,10 @@ pub(super) fn read(asked: &Asked<'_>, body: &[u8]) -> Result<Answer, Fault> {
     }
     let tokens = |name: &str| json.get("usage")?.get(name)?.as_u64();
     Ok(Answer {
-        text: asked.key.map_or_else(|| text.clone(), |key| key.hide(&text)),
+        text: match asked.key {
+            Some(key) => key.hide_in_reply(text),
+            None => text,
+        },
         prompt_tokens: tokens("prompt_tokens"),
         completion_tokens: tokens("completion_tokens"),
     })

@@ -11,6 +11,9 @@ use crate::ConfigError;
 const MAX_KEY: usize = 8 << 10;
 /// What stands for a key in the words of a server.
 const HIDDEN: &str = "[key]";
+/// Shortest key that is looked for in replies, in bytes. Servers without accounts take any word as
+/// a key, and a word may well be part of a reply.
+const SHORTEST_SECRET: usize = 16;
 
 /// A key. It has no `Display`, is not serialized, and its `Debug` hides it.
 #[derive(Clone)]
@@ -68,6 +71,11 @@ impl Secret {
         Ok(value)
     }
 
+    /// A reply without the key, where the key is long enough to be one.
+    pub(super) fn hide_in_reply(&self, text: String) -> String {
+        if self.0.len() < SHORTEST_SECRET { text } else { self.hide(&text) }
+    }
+
     /// `text` without the key, also as JSON would write it.
     pub(super) fn hide(&self, text: &str) -> String {
         let hidden = text.replace(&self.0, HIDDEN);
@@ -88,6 +96,15 @@ mod tests {
         assert_eq!(format!("{:?}", key.bearer().unwrap()), "Sensitive");
         assert_eq!(key.hide(r#"a sk-"hunter2\ b"#), "a [key] b");
         assert_eq!(key.hide(r#"{"a": "sk-\"hunter2\\"}"#), r#"{"a": "[key]"}"#);
+    }
+
+    #[test]
+    fn a_word_that_serves_as_a_key_is_left_in_replies() {
+        let dummy = Secret::parse("2").unwrap();
+        assert_eq!(dummy.hide_in_reply("[2] > [1]".to_owned()), "[2] > [1]");
+        assert_eq!(dummy.hide("[2]"), "[[key]]");
+        let key = Secret::parse("sk-hunter2-012345").unwrap();
+        assert_eq!(key.hide_in_reply("[2] sk-hunter2-012345".to_owned()), "[2] [key]");
     }
 
     #[test]

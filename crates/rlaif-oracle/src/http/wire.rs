@@ -1,6 +1,6 @@
 //! One attempt: a request on the wire and what came back, bounded in time and size.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use ureq::{
     Agent,
@@ -39,11 +39,17 @@ pub(super) enum Lost {
 }
 
 /// Connections to one server. Redirects are not followed.
-#[derive(Debug)]
 pub(super) struct Wire {
     agent: Agent,
     url: Uri,
     authorization: Option<HeaderValue>,
+}
+
+impl fmt::Debug for Wire {
+    /// Without the agent, which may know the password of a proxy.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 impl Wire {

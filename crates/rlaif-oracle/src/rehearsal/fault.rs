@@ -16,6 +16,8 @@ pub enum Fault {
     ResetBeforeHeaders,
     /// The connection is closed in the middle of the reply.
     ResetMidBody,
+    /// Half of the reply comes, and nothing after it.
+    StallMidBody,
     /// Success, and a page of HTML.
     Garbage,
     /// Success, and a chat completion without choices.

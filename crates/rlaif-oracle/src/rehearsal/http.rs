@@ -85,6 +85,13 @@ impl Reply {
         Reply { status, headers: Vec::new(), body: body.into() }
     }
 
+    /// The head and half of the body, as they go over the wire.
+    pub(super) fn first_half(&self) -> Vec<u8> {
+        let mut bytes = self.bytes();
+        bytes.truncate(bytes.len() - self.body.len() / 2);
+        bytes
+    }
+
     /// The reply as it goes over the wire; the connection stays open.
     pub(super) fn bytes(&self) -> Vec<u8> {
         let mut bytes = format!(

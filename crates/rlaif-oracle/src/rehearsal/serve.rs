@@ -23,6 +23,8 @@ use super::{
 
 /// Blanks under [`Fault::HugeBody`].
 const HUGE: usize = 16 << 20;
+/// Longest sleep without a look at whether it is stopping.
+const LOOK: Duration = Duration::from_mins(1);
 
 /// What the threads share.
 pub(super) struct Shared {
@@ -45,6 +47,8 @@ enum Course {
     Say(Reply, Option<String>),
     /// The first half of this goes out, and the connection is closed.
     BreakOff(Reply),
+    /// The first half of this goes out, and then nothing until the judge ends.
+    Stall(Reply),
     /// The connection is closed.
     HangUp,
 }
@@ -72,15 +76,19 @@ impl Shared {
 
     /// Waits, unless it is stopping.
     fn sleep(&self, time: Duration) {
-        let until = Instant::now() + time;
+        let until = Instant::now().checked_add(time);
         let mut asleep = self.asleep.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until
+                .map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
             if left.is_zero() || self.is_stopping() {
                 return;
             }
-            asleep =
-                self.woken.wait_timeout(asleep, left).unwrap_or_else(PoisonError::into_inner).0;
+            asleep = self
+                .woken
+                .wait_timeout(asleep, left.min(LOOK))
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 
@@ -90,6 +98,7 @@ impl Shared {
         let mut writer = stream;
         while !self.is_stopping() {
             let Some(request) = http::read(&mut reader, &mut writer)? else { break };
+            let is_last = request.header("connection").is_some_and(|value| value == "close");
             match self.course(&request) {
                 Course::Say(reply, None) => writer.write_all(&reply.bytes())?,
                 Course::Say(reply, Some(digest)) => {
@@ -99,11 +108,18 @@ impl Shared {
                         .inspect_err(|_| self.counts.not_answered(&digest))?;
                 }
                 Course::BreakOff(reply) => {
-                    let bytes = reply.bytes();
-                    writer.write_all(&bytes[..bytes.len() - reply.body.len() / 2])?;
+                    writer.write_all(&reply.first_half())?;
+                    break;
+                }
+                Course::Stall(reply) => {
+                    writer.write_all(&reply.first_half())?;
+                    self.sleep(Duration::MAX);
                     break;
                 }
                 Course::HangUp => break,
+            }
+            if is_last {
+                break;
             }
         }
         Ok(())
@@ -185,6 +201,7 @@ impl Shared {
                 Course::Say(reply, None)
             }
             Fault::ResetBeforeHeaders => Course::HangUp,
+            Fault::StallMidBody => Course::Stall(Reply::new(200, completion.to_string())),
             Fault::ResetMidBody => Course::BreakOff(Reply::new(200, completion.to_string())),
             Fault::Garbage => {
                 let page = format!("<html><body>Bad gateway ({given})</body></html>");
@@ -210,9 +227,24 @@ fn refuse(status: u16, message: &str) -> Course {
     Course::Say(Reply::new(status, answer::error(message)), None)
 }
 
+/// Open connections, to end them from outside.
+type Open = Arc<Mutex<HashMap<u64, TcpStream>>>;
+
+/// A connection's handle among the open ones, taken out when dropped.
+struct Entry {
+    number: u64,
+    open: Open,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+    }
+}
+
 /// Takes connections until it is stopping, then ends them all.
 pub(super) fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
-    let open: Arc<Mutex<HashMap<u64, TcpStream>>> = Arc::default();
+    let open = Open::default();
     let lock = || open.lock().unwrap_or_else(PoisonError::into_inner);
     let mut threads = Vec::new();
     for number in 0.. {
@@ -228,14 +260,15 @@ pub(super) fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         if let Ok(handle) = stream.try_clone() {
             lock().insert(number, handle);
         }
-        let (shared, open) = (Arc::clone(shared), Arc::clone(&open));
+        let entry = Entry { number, open: Arc::clone(&open) };
+        let shared = Arc::clone(shared);
         threads.retain(|thread: &thread::JoinHandle<()>| !thread.is_finished());
         threads.push(thread::spawn(move || {
+            // After `stream`, also where a rule panics: then the connection is closed.
+            let _entry = entry;
             if let Err(error) = shared.converse(&stream) {
                 tracing::debug!(%error, "a connection of the rehearsal judge ended");
             }
-            open.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
-            // The handle in the table is gone, and with `stream` the connection.
         }));
     }
     for stream in lock().values() {

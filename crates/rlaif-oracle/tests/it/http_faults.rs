@@ -6,7 +6,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rlaif_data::VideoRef;
@@ -51,15 +51,17 @@ fn every_passing_fault_is_tried_again_and_nothing_is_paid_twice() {
 
 #[test]
 fn a_slow_reply_is_given_up_and_asked_again() {
-    let judge = judge(|number| match number {
-        0 => Fault::Slow(Duration::from_secs(20)),
-        _ => Fault::None,
-    });
-    let chat = chat(server(&judge), LimitsConfig { timeout_seconds: 1.0, ..quick() });
-    let reply = ask(&chat, &question(0)).unwrap();
-    assert_eq!((reply.text.as_str(), chat.usage().retries), ("[2] > [1]", 1));
-    // Of the attempt that was answered alone.
-    assert!(reply.latency < Duration::from_secs(1), "{:?}", reply.latency);
+    for fault in [Fault::Slow(Duration::from_secs(20)), Fault::StallMidBody] {
+        let first = fault.clone();
+        let judge = judge(move |number| if number == 0 { first.clone() } else { Fault::None });
+        let chat = chat(server(&judge), LimitsConfig { timeout_seconds: 1.0, ..quick() });
+        let start = Instant::now();
+        let reply = ask(&chat, &question(0)).unwrap();
+        assert!(start.elapsed() >= Duration::from_secs(1), "{fault}");
+        assert_eq!((reply.text.as_str(), chat.usage().retries), ("[2] > [1]", 1), "{fault}");
+        // Of the attempt that was answered alone.
+        assert!(reply.latency < Duration::from_secs(1), "{fault}: {:?}", reply.latency);
+    }
 }
 
 #[test]
