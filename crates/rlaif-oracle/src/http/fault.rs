@@ -104,14 +104,14 @@ impl Asked<'_> {
     }
 }
 
-/// What an error's body says: `error.message` with `error.code`, else all of it.
+/// What an error's body says: `error.message` with `error.code`, or `detail`, else all of it.
 fn words(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let Ok(json) = serde_json::from_str::<Value>(&text) else { return text.into_owned() };
     let error = json.get("error").unwrap_or(&json);
-    let message = error.as_str().or_else(|| error.get("message")?.as_str());
-    let code = error.get("code").and_then(Value::as_str);
-    match (message, code) {
+    let named = |name: &str| error.get(name).and_then(Value::as_str);
+    let message = error.as_str().or_else(|| named("message")).or_else(|| named("detail"));
+    match (message, named("code")) {
         (Some(message), Some(code)) => format!("{message} ({code})"),
         (Some(message), None) => message.to_owned(),
         (None, _) => text.into_owned(),
@@ -141,9 +141,17 @@ fn is_about_schemas(lower: &str) -> bool {
 fn names_model(lower: &str, model: &str) -> bool {
     lower.contains("model_not_found")
         || (lower.contains(model)
-            && ["not exist", "not found", "unknown model", "invalid model", "no such model"]
-                .iter()
-                .any(|sign| lower.contains(sign)))
+            && [
+                "not exist",
+                "not found",
+                "not a valid model",
+                "unknown model",
+                "invalid model",
+                "no such model",
+                "pinned to",
+            ]
+            .iter()
+            .any(|sign| lower.contains(sign)))
 }
 
 #[cfg(test)]
@@ -178,6 +186,10 @@ mod tests {
     fn an_unknown_model_and_an_empty_account_are_hopeless() {
         let unknown = r#"{"error": {"message": "The model `judge-7b` does not exist."}}"#;
         assert!(matches!(judge(400, unknown), Fault::Hopeless(why) if why.contains("`model`")));
+        // As `transformers serve` 5.24 says it.
+        let pinned = r#"{"detail": "Server is pinned to 'a'; requested 'Judge-7B'."}"#;
+        let why = "(HTTP 400: Server is pinned to 'a'; requested 'Judge-7B'.)";
+        assert!(matches!(judge(400, pinned), Fault::Hopeless(said) if said.contains(why)));
         let other = r#"{"error": {"message": "judge-7b: the prompt is too long"}}"#;
         assert!(matches!(judge(400, other), Fault::Refused(_)));
         let empty = r#"{"error": {"message": "Pay.", "code": "insufficient_quota"}}"#;
