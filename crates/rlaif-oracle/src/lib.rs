@@ -11,7 +11,8 @@
 //! - The Oracles: [`world`] (the ground truth of ClipWorld), [`reference`](mod@reference) (closeness
 //!   to a reference answer), [`command`] (any program), several at once ([`ensemble`]).
 //! - For Oracles that are asked in words: [`protocol`] plans the questions, [`prompts`] words them,
-//!   [`parse`] reads the replies, [`chat`] is the seam to whoever answers.
+//!   [`parse`] reads the replies, [`chat`] is the seam to whoever answers, [`http`] asks over the
+//!   network, [`rehearsal`] is a judge on this machine to try all of it with.
 //! - [`ledger`] keeps every reply that was paid for.
 //!
 //! Three rules hold for every Oracle: it orders and never scores; a failed verdict is a failure,
@@ -24,6 +25,7 @@ pub mod command;
 pub mod config;
 pub mod ensemble;
 pub mod error;
+pub mod http;
 pub mod ledger;
 pub mod merged;
 pub mod metrics;
@@ -33,6 +35,7 @@ pub mod parse;
 pub mod prompts;
 pub mod protocol;
 pub mod reference;
+pub mod rehearsal;
 pub mod usage;
 pub mod worker;
 pub mod world;
@@ -47,6 +50,7 @@ pub use command::{CommandConfig, CommandOracle};
 pub use config::ConfigError;
 pub use ensemble::{Ensemble, Member};
 pub use error::{FailureKind, OracleError};
+pub use http::{FramesConfig, HttpChat, LimitsConfig, Picture, Pictures, ServerConfig};
 pub use ledger::{Ledger, LedgerError};
 pub use merged::{RankOutcome, rank_groups};
 pub use metrics::{OracleMetrics, VoterMetrics};
