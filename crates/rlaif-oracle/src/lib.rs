@@ -9,7 +9,7 @@
 //!   and counts failures ([`metrics`]).
 //! - [`worker`] does so in the background while the next groups are sampled.
 //! - The Oracles: [`world`] (the ground truth of ClipWorld), [`reference`](mod@reference) (closeness
-//!   to a reference answer), [`command`] (any program). [`config`] builds them from a recipe;
+//!   to a reference answer), [`command`] (any program), [`human`] (people, who answer through the ledger). [`config`] builds them from a recipe;
 //!   a `reward_model` it reads and leaves to whoever holds models.
 //!
 //! Three rules hold for every Oracle: it orders and never scores; a failed verdict is a failure,
@@ -20,6 +20,7 @@ pub mod chat;
 pub mod command;
 pub mod config;
 pub mod error;
+pub mod human;
 pub mod ledger;
 pub mod merged;
 pub mod metrics;
@@ -38,6 +39,7 @@ pub use chat::{ChatError, ChatMessage, ChatModel, ChatReply, ChatRequest, ChatRo
 pub use command::{CommandConfig, CommandOracle};
 pub use config::{ConfigError, OracleConfig, RewardModelOracleConfig, build};
 pub use error::{FailureKind, OracleError};
+pub use human::{Desk, HumanConfig, HumanOracle};
 pub use ledger::{Ledger, LedgerError};
 pub use merged::{RankOutcome, rank_groups};
 pub use metrics::OracleMetrics;
