@@ -215,8 +215,8 @@ function choose(place) {
 // Does something to the order and shows what came of it.
 function change(place, act) {
   const changed = act();
+  touched = true; // Also where it stands there already: it was looked at.
   if (changed) {
-    touched = true;
     sessionStorage.setItem("draft", JSON.stringify({ id: task.id, annotator, rows: order.rows }));
     render();
   }
