@@ -6,7 +6,7 @@
 //! ```
 //!
 //! [`Server::start`] serves the tasks of a [`Desk`](rlaif_oracle::Desk); whoever waits for the
-//! verdicts, a training run or a file to be ranked, reads them there. [`shown`] is the order in which an
+//! verdicts, a training run or a file to be ranked, reads them there. [`groups`] files such rows and collects their orders, [`shown`] is the order in which an
 //! annotator sees the answers; [`server`] says who may connect. The page is three files
 //! of `src/assets`, compiled in: it asks nothing of any other server.
 
@@ -14,11 +14,13 @@ mod answers;
 mod api;
 mod clips;
 mod failure;
+pub mod groups;
 mod guard;
 mod leases;
 mod page;
 pub mod server;
 pub mod shown;
 
+pub use groups::{Groups, GroupsError};
 pub use server::{ServeError, Server, ServerOptions};
 pub use shown::shown_order;

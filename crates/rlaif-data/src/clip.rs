@@ -37,6 +37,18 @@ impl VideoRef {
             None => VideoRef::File(PathBuf::from(text)),
         }
     }
+
+    /// The same with paths that mean the same file from another working directory; an address of
+    /// ClipWorld stays. A path that cannot be made absolute stays, too.
+    #[must_use]
+    pub fn absolute(&self) -> Self {
+        let whole = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        match self {
+            VideoRef::File(path) => VideoRef::File(whole(path)),
+            VideoRef::Frames(paths) => VideoRef::Frames(paths.iter().map(whole).collect()),
+            VideoRef::World(address) => VideoRef::World(address.clone()),
+        }
+    }
 }
 
 impl From<VideoRefRepr> for VideoRef {

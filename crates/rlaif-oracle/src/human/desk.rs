@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rlaif_data::{Example, VideoRef};
+use rlaif_data::Example;
 use rlaif_rank::Ranking;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -88,7 +88,9 @@ impl Desk {
         needed: u32,
     ) -> Result<String, LedgerError> {
         let digest = task_digest(example, candidates);
-        let row = serde_json::to_string(&absolute(example))
+        // Another process may have another working directory.
+        let row = Example { video: example.video.absolute(), ..example.clone() };
+        let row = serde_json::to_string(&row)
             .map_err(|error| self.broken(format!("a row has no form in JSON: {error}")))?;
         let texts = serde_json::Value::from(candidates.to_vec()).to_string();
         self.ledger.run(|connection| {
@@ -235,6 +237,19 @@ impl Desk {
         })
     }
 
+    /// A number that grows with every verdict and every withdrawal.
+    ///
+    /// # Errors
+    ///
+    /// Where the file cannot be read.
+    pub fn changes(&self) -> Result<u64, LedgerError> {
+        self.ledger.run(|connection| {
+            connection
+                .prepare_cached("SELECT count(*) + count(withdrawn_at) FROM verdicts")?
+                .query_row([], |row| row.get(0))
+        })
+    }
+
     /// How far the tasks have come.
     ///
     /// # Errors
@@ -309,17 +324,6 @@ impl Desk {
 
 fn now() -> f64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
-}
-
-/// The row with paths that another process finds.
-fn absolute(example: &Example) -> Example {
-    let whole = |path: &std::path::Path| std::path::absolute(path).unwrap_or(path.to_owned());
-    let video = match &example.video {
-        VideoRef::File(path) => VideoRef::File(whole(path)),
-        VideoRef::Frames(paths) => VideoRef::Frames(paths.iter().map(|path| whole(path)).collect()),
-        VideoRef::World(address) => VideoRef::World(address.clone()),
-    };
-    Example { video, ..example.clone() }
 }
 
 fn malformed(

@@ -17,7 +17,7 @@ mod rows;
 pub use agreement::{AnnotatorStats, agreement};
 pub use desk::{Desk, Progress, Submitted, Withdrawn};
 pub use digest::task_digest;
-pub use oracle::{HumanConfig, HumanOracle};
+pub use oracle::{HumanConfig, HumanOracle, votes};
 pub use rows::{
     AnnotatorName, Answer, BadName, Judgement, NewJudgement, OpenTask, Task, TaskState,
 };

@@ -140,17 +140,7 @@ impl HumanOracle {
         cached: bool,
         latency: Duration,
     ) -> Result<Verdict, OracleError> {
-        let votes: Vec<Vote> = judgements
-            .iter()
-            .filter_map(|judgement| match &judgement.answer {
-                Answer::Ranking(ranking) => Some(Vote {
-                    voter: judgement.annotator.clone(),
-                    ranking: ranking.clone(),
-                    weight: 1.0,
-                }),
-                Answer::Skipped(_) => None,
-            })
-            .collect();
+        let votes = votes(judgements);
         let (oracle, example) = (NAME.to_owned(), request.example.id.clone());
         if votes.is_empty() {
             return Err(OracleError::Abstained { oracle, example, reason: reasons(judgements) });
@@ -240,6 +230,22 @@ impl Oracle for HumanOracle {
             ..Usage::default()
         }
     }
+}
+
+/// The orders among verdicts, one vote each; those who skipped have none.
+#[must_use]
+pub fn votes(judgements: &[Judgement]) -> Vec<Vote> {
+    judgements
+        .iter()
+        .filter_map(|judgement| match &judgement.answer {
+            Answer::Ranking(ranking) => Some(Vote {
+                voter: judgement.annotator.clone(),
+                ranking: ranking.clone(),
+                weight: 1.0,
+            }),
+            Answer::Skipped(_) => None,
+        })
+        .collect()
 }
 
 /// Waits until it is time to look again; false where the run asks to stop.
