@@ -52,16 +52,16 @@ impl Shown {
 
 /// How far it is.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Done {
+pub(crate) struct Counts {
     done: u64,
     left: u64,
     wanting: u64,
 }
 
-impl From<Progress> for Done {
+impl From<Progress> for Counts {
     fn from(progress: Progress) -> Self {
         let Progress { done, left, wanting } = progress;
-        Done { done, left, wanting }
+        Counts { done, left, wanting }
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 use tower_http::services::ServeFile;
 
-use crate::answers::{Done, Sent, Shown, blocks};
+use crate::answers::{Counts, Sent, Shown, blocks};
 use crate::clips::{Clips, playable};
 use crate::failure::{Failure, blocking};
 use crate::leases::Leases;
@@ -111,7 +111,7 @@ async fn task(State(app): Shared, Query(who): Query<Who>) -> Answered {
     blocking(move || {
         let annotator = name(&who.annotator)?;
         let task = app.assign(&annotator)?.map(|task| Shown::new(task, &annotator));
-        let progress = Done::from(app.desk.progress(&annotator)?);
+        let progress = Counts::from(app.desk.progress(&annotator)?);
         Ok(Json(json!({ "task": task, "progress": progress })))
     })
     .await
@@ -124,7 +124,7 @@ async fn state(State(app): Shared, Query(who): Query<Who>) -> Answered {
         if let Some(task) = &who.task {
             app.leases().hold(annotator.as_str(), &app.task(task)?.digest, Instant::now());
         }
-        let progress = Done::from(app.desk.progress(&annotator)?);
+        let progress = Counts::from(app.desk.progress(&annotator)?);
         Ok(Json(json!({ "progress": progress })))
     })
     .await
@@ -147,7 +147,7 @@ async fn verdict(State(app): Shared, Json(sent): Json<Sent>) -> Answered {
         };
         let stored = app.desk.submit(&new)?;
         app.leases().release(annotator.as_str());
-        let progress = Done::from(app.desk.progress(&annotator)?);
+        let progress = Counts::from(app.desk.progress(&annotator)?);
         Ok(Json(json!({ "stored": stored == Submitted::Stored, "progress": progress })))
     })
     .await
@@ -176,7 +176,7 @@ async fn undo(State(app): Shared, Json(undo): Json<Undo>) -> Answered {
             }
             None => (None, None),
         };
-        let progress = Done::from(app.desk.progress(&annotator)?);
+        let progress = Counts::from(app.desk.progress(&annotator)?);
         Ok(Json(json!({ "undo": word, "task": task, "blocks": order, "progress": progress })))
     })
     .await

@@ -85,12 +85,11 @@ impl Clips {
                 Ok(self.loader.load(video, &sampling(images.len()), size)?)
             }
             VideoRef::File(path) => {
-                let size = match image_size(path) {
-                    Ok(size) => size,
-                    Err(_) => {
-                        let probe = self.loader.probe(path)?;
-                        bounded(probe.width, probe.height)
-                    }
+                let size = if let Ok(size) = image_size(path) {
+                    size
+                } else {
+                    let probe = self.loader.probe(path)?;
+                    bounded(probe.width, probe.height)
                 };
                 let fps = Sampling::Fps { fps: FPS, max_frames: FRAMES, min_frames: 1 };
                 Ok(self.loader.load(video, &fps, size)?)

@@ -35,7 +35,7 @@ pub enum GroupsError {
 #[derive(Debug)]
 pub struct Groups {
     desk: Desk,
-    groups: Vec<Group>,
+    filed: Vec<Group>,
     needed: u32,
     aggregation: Aggregator,
 }
@@ -62,7 +62,7 @@ impl Groups {
         needed: u32,
         aggregation: Aggregator,
     ) -> Result<Self, LedgerError> {
-        let mut groups = Vec::new();
+        let mut filed = Vec::new();
         for (example, candidates) in rows {
             let trimmed: Vec<&str> = candidates.iter().map(|text| text.trim()).collect();
             let merged = merge_identical(&trimmed);
@@ -72,9 +72,9 @@ impl Groups {
                 0 | 1 => None,
                 _ => Some(desk.file(example, &texts, needed)?),
             };
-            groups.push(Group { example: example.id.clone(), merged, task });
+            filed.push(Group { example: example.id.clone(), merged, task });
         }
-        Ok(Groups { desk, groups, needed, aggregation })
+        Ok(Groups { desk, filed, needed, aggregation })
     }
 
     /// The orders so far, one per row: none where too few annotators have spoken, where all of
@@ -84,7 +84,7 @@ impl Groups {
     ///
     /// Where the ledger cannot be read, or the orders cannot become one.
     pub fn rankings(&self) -> Result<Vec<Option<Ranking>>, GroupsError> {
-        self.groups.iter().map(|group| self.ranking(group)).collect()
+        self.filed.iter().map(|group| self.ranking(group)).collect()
     }
 
     fn ranking(&self, group: &Group) -> Result<Option<Ranking>, GroupsError> {
