@@ -16,23 +16,23 @@ fn start(arguments: &[&str]) -> (Child, String) {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap();
+        .expect("the program starts");
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("it speaks");
     (child, line.trim().to_owned())
 }
 
 fn interrupt(child: Child) -> String {
-    let id = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
-    nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGINT).unwrap();
-    let output = child.wait_with_output().unwrap();
+    let id = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a process id fits"));
+    nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGINT).expect("it runs");
+    let output = child.wait_with_output().expect("it ends");
     assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stderr).unwrap()
+    String::from_utf8(output.stderr).expect("UTF-8")
 }
 
 fn get(url: &str) -> Value {
-    serde_json::from_str(&ureq::get(url).call().unwrap().into_body().read_to_string().unwrap())
-        .unwrap()
+    let answer = ureq::get(url).call().expect("it answers").into_body().read_to_string();
+    serde_json::from_str(&answer.expect("text")).expect("JSON")
 }
 
 fn post(base: &str, path: &str, body: &Value) {
@@ -40,12 +40,12 @@ fn post(base: &str, path: &str, body: &Value) {
     let request = ureq::post(format!("{origin}{path}"))
         .header("origin", origin)
         .header("content-type", "application/json");
-    assert_eq!(request.send(body.to_string()).unwrap().status(), 200);
+    assert_eq!(request.send(body.to_string()).expect("it answers").status(), 200);
 }
 
 fn rows(path: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(path).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    let text = std::fs::read_to_string(path).expect("it was written");
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
 #[test]

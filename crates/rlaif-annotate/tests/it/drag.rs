@@ -31,6 +31,7 @@ fn drag(page: &Page, answer: &str, over: &str, share: f64) {
     for step in 1..=3 {
         page.mouse(MouseMoved, x, y + (to - y) * f64::from(step) / 3.0);
     }
+    page.keep("dragging.png");
     page.mouse(MouseReleased, x, to);
 }
 

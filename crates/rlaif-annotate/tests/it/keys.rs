@@ -98,6 +98,7 @@ fn the_clip_and_the_help_obey_keys() {
     assert_eq!(page.text("#reference"), "The red circle moves to the right.");
     page.shift("?");
     page.until("document.querySelector('#help-dialog[open]')");
+    page.keep("help.png");
     // While it is open, keys do nothing else.
     page.key("s");
     page.key("Escape");
@@ -121,6 +122,7 @@ fn a_page_closed_midway_loses_nothing_and_new_tasks_appear_by_themselves() {
     page.reload();
     page.until("document.body.dataset.state === 'ranking'");
     page.until_rows(&[&["f"], &["d"], &["e"]]);
+    page.keep("two.png");
     page.close();
     assert_eq!(said(&desk, &first), [("ann".to_owned(), "[3] > [1] > [2]".to_owned())]);
     assert_eq!(said(&desk, &second), []);

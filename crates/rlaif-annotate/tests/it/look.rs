@@ -47,6 +47,7 @@ fn hostile_answers_are_text_and_nothing_runs() {
     for width in [360, 1280] {
         page.size(width, 740);
         page.until(&format!("innerWidth === {width}"));
+        page.keep(&format!("hostile-{width}.png"));
         assert_eq!(page.js("document.documentElement.scrollWidth"), width, "no sideways scrolling");
     }
 }
@@ -99,6 +100,7 @@ fn the_page_looks_as_it_should() {
     assert!(mean < 0.02 && worst < 0.25, "mean {mean}, worst cell {worst}");
     page.calm("dark");
     page.until("getComputedStyle(document.body).backgroundColor === 'rgb(20, 23, 27)'");
+    page.keep("dark.png");
     let dark = image::load_from_memory(&page.screenshot()).unwrap().into_rgb8();
     let (mean, _) = difference(&luminance(&dark), &luminance(&reference));
     assert!(mean > 0.3, "the comparison sees a dark page: {mean}");
@@ -135,9 +137,7 @@ fn a_narrow_page_has_everything_in_reach() {
     assert_eq!(overlaps, 0, "no answer lies over another");
     let shot = image::load_from_memory(&page.screenshot()).unwrap().into_rgb8();
     the_clip_is_in(&page, &shot);
-    if let Some(folder) = std::env::var_os("ORACLE_RLAIF_SCREENSHOTS") {
-        shot.save(PathBuf::from(folder).join("narrow.png")).unwrap();
-    }
+    page.keep("narrow.png");
 }
 
 /// Every colour of the clip's frame covers its share of the picture.

@@ -70,7 +70,8 @@ pub(crate) fn browser_or_skip(test: &str) -> Option<Browser> {
     let Some(program) = chromium() else {
         let required = std::env::var("ORACLE_RLAIF_REQUIRE_CHROMIUM").is_ok_and(|v| v == "1");
         assert!(!required, "ORACLE_RLAIF_REQUIRE_CHROMIUM=1, but chromium is not on PATH: {test}");
-        writeln!(std::io::stderr(), "SKIPPED: no chromium on PATH: {test}").unwrap();
+        writeln!(std::io::stderr(), "SKIPPED: no chromium on PATH: {test}")
+            .expect("stderr is open");
         return None;
     };
     let options = LaunchOptions {
@@ -78,7 +79,7 @@ pub(crate) fn browser_or_skip(test: &str) -> Option<Browser> {
         // Root may not sandbox, and CI is often root.
         sandbox: false,
         window_size: Some((1280, 800)),
-        idle_browser_timeout: Duration::from_secs(120),
+        idle_browser_timeout: Duration::from_mins(2),
         args: vec![OsStr::new("--hide-scrollbars"), OsStr::new("--lang=en-US")],
         ..LaunchOptions::default()
     };
@@ -273,6 +274,13 @@ impl Page {
     pub(crate) fn screenshot(&self) -> Vec<u8> {
         let png = Cdp::CaptureScreenshotFormatOption::Png;
         self.tab.capture_screenshot(png, None, None, true).unwrap()
+    }
+
+    /// Keeps what is seen for people to look at, where `ORACLE_RLAIF_SCREENSHOTS` names a folder.
+    pub(crate) fn keep(&self, name: &str) {
+        if let Some(folder) = std::env::var_os("ORACLE_RLAIF_SCREENSHOTS") {
+            std::fs::write(PathBuf::from(folder).join(name), self.screenshot()).unwrap();
+        }
     }
 
     pub(crate) fn close(self) {

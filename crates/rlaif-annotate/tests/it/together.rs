@@ -37,6 +37,7 @@ fn two_annotators_get_different_tasks_and_their_agreement_is_shown() {
 
     ann.js("document.querySelector('#open-stats').click()");
     ann.until("document.querySelector('#stats-dialog[open]')");
+    ann.keep("agreement.png");
     let table = ann.js("[...document.querySelectorAll('#stats tr')].map((row) =>
            [...row.children].map((cell) => cell.textContent))");
     for (row, name) in table.as_array().unwrap().iter().zip(["ann", "bob"]) {

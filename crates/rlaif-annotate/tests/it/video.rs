@@ -20,7 +20,8 @@ fn make(path: &Path, codec: &[&str]) -> bool {
     }
     let required = std::env::var("ORACLE_RLAIF_REQUIRE_FFMPEG").is_ok_and(|value| value == "1");
     assert!(!required, "ORACLE_RLAIF_REQUIRE_FFMPEG=1, but ffmpeg made no {}", path.display());
-    writeln!(std::io::stderr(), "SKIPPED: no ffmpeg for clips in the browser").unwrap();
+    writeln!(std::io::stderr(), "SKIPPED: no ffmpeg for clips in the browser")
+        .expect("stderr is open");
     false
 }
 
