@@ -91,7 +91,7 @@ pub fn write_candidates<'a>(
         example: Example { video: row.example.video.absolute(), ..row.example.clone() },
         ..row.clone()
     });
-    write_jsonl(path, &whole.collect::<Vec<_>>())
+    write_jsonl(path, whole)
 }
 
 fn row(mut example: Example) -> Result<CandidateRow, (&'static str, String)> {

@@ -164,6 +164,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn paths_become_absolute_and_addresses_stay() {
+        let here = std::env::current_dir().unwrap();
+        let file = VideoRef::from_text("clips/a.mp4").absolute();
+        assert_eq!(file, VideoRef::File(here.join("clips/a.mp4")));
+        assert_eq!(file.absolute(), file);
+        let frames = VideoRef::Frames(vec!["b/1.png".into(), "/c/2.png".into()]).absolute();
+        assert_eq!(frames, VideoRef::Frames(vec![here.join("b/1.png"), "/c/2.png".into()]));
+        let world = VideoRef::from_text("world:test/3");
+        assert_eq!(world.absolute(), world);
+    }
+
+    #[test]
     fn video_refs_read_from_strings_and_lists() {
         for (json, video) in [
             (r#""clips/a.mp4""#, VideoRef::File("clips/a.mp4".into())),

@@ -339,7 +339,9 @@ $("name-form").addEventListener("submit", (event) => {
 });
 $("name-dialog").addEventListener("cancel", (event) => annotator || event.preventDefault());
 $("name-dialog").addEventListener("close", () => {
-  if (annotator && document.body.dataset.state === "name") {
+  // Browsers let a second Escape close any dialog; without a name there is nothing to do.
+  if (!annotator) rename();
+  else if (document.body.dataset.state === "name") {
     document.body.dataset.state = task ? "ranking" : "waiting";
   }
 });
