@@ -13,7 +13,7 @@ fail() {
 
 # The crates in the order of the data flow.
 flow="rlaif-data rlaif-rank rlaif-video rlaif-world rlaif-ops rlaif-model rlaif-rollout rlaif-oracle
-      rlaif-objective rlaif-train rlaif-eval oracle-rlaif"
+      rlaif-annotate rlaif-objective rlaif-train rlaif-eval oracle-rlaif"
 
 # All packages that each needs to be built; tests may look further.
 declare -A needs
@@ -26,7 +26,7 @@ need() { grep -qE "^$2\$" <<<"${needs[$1]}"; } # CRATE PATTERN
 # 1. Rooms without tensors. `cargo tree -p rlaif-rank -i burn` asks the same, but fails alike where
 # nothing is found and where a name is misspelt; so there is a crate that must have it.
 need rlaif-model 'burn' || fail "rlaif-model should depend on burn: this check cannot see it"
-for crate in rlaif-data rlaif-rank rlaif-video rlaif-world rlaif-oracle rlaif-eval; do
+for crate in rlaif-data rlaif-rank rlaif-video rlaif-world rlaif-oracle rlaif-annotate rlaif-eval; do
     if need "$crate" 'burn(-.*)?'; then fail "$crate depends on burn"; fi
 done
 
@@ -56,6 +56,7 @@ must_not_need rlaif-rank rlaif-data rlaif-video rlaif-world
 must_not_need rlaif-model rlaif-rank rlaif-video rlaif-world
 must_not_need rlaif-rollout rlaif-rank rlaif-world
 must_not_need rlaif-oracle rlaif-video rlaif-model rlaif-rollout
+must_not_need rlaif-annotate rlaif-model rlaif-rollout
 must_not_need rlaif-objective rlaif-data rlaif-rank rlaif-model
 must_not_need rlaif-eval rlaif-train rlaif-model rlaif-rollout rlaif-oracle
 

@@ -5,12 +5,13 @@
 //! ```
 
 pub use {
-    rlaif_data as data, rlaif_eval as eval, rlaif_model as model, rlaif_objective as objective,
-    rlaif_ops as ops, rlaif_oracle as oracle, rlaif_rank as rank, rlaif_rollout as rollout,
-    rlaif_train as train, rlaif_video as video, rlaif_world as world,
+    rlaif_annotate as annotate, rlaif_data as data, rlaif_eval as eval, rlaif_model as model,
+    rlaif_objective as objective, rlaif_ops as ops, rlaif_oracle as oracle, rlaif_rank as rank,
+    rlaif_rollout as rollout, rlaif_train as train, rlaif_video as video, rlaif_world as world,
 };
 
 pub mod answers;
+pub mod candidates;
 pub mod device;
 pub mod folder;
 pub mod hub;

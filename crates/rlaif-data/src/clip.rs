@@ -37,6 +37,18 @@ impl VideoRef {
             None => VideoRef::File(PathBuf::from(text)),
         }
     }
+
+    /// The same with paths that mean the same file from another working directory; an address of
+    /// ClipWorld stays. A path that cannot be made absolute stays, too.
+    #[must_use]
+    pub fn absolute(&self) -> Self {
+        let whole = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        match self {
+            VideoRef::File(path) => VideoRef::File(whole(path)),
+            VideoRef::Frames(paths) => VideoRef::Frames(paths.iter().map(whole).collect()),
+            VideoRef::World(address) => VideoRef::World(address.clone()),
+        }
+    }
 }
 
 impl From<VideoRefRepr> for VideoRef {
@@ -150,6 +162,18 @@ pub struct Pixels {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_become_absolute_and_addresses_stay() {
+        let here = std::env::current_dir().unwrap();
+        let file = VideoRef::from_text("clips/a.mp4").absolute();
+        assert_eq!(file, VideoRef::File(here.join("clips/a.mp4")));
+        assert_eq!(file.absolute(), file);
+        let frames = VideoRef::Frames(vec!["b/1.png".into(), "/c/2.png".into()]).absolute();
+        assert_eq!(frames, VideoRef::Frames(vec![here.join("b/1.png"), "/c/2.png".into()]));
+        let world = VideoRef::from_text("world:test/3");
+        assert_eq!(world.absolute(), world);
+    }
 
     #[test]
     fn video_refs_read_from_strings_and_lists() {

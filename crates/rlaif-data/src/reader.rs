@@ -101,6 +101,13 @@ impl<T> Loaded<T> {
     }
 }
 
+impl<T> Loaded<(usize, T)> {
+    fn unnumbered(self) -> Loaded<T> {
+        let rows = self.rows.into_iter().map(|(_, row)| row).collect();
+        Loaded { rows, notes: self.notes }
+    }
+}
+
 impl Reader {
     /// Reads the examples of a file.
     ///
@@ -124,6 +131,28 @@ impl Reader {
         input: impl Read,
         path: &Path,
     ) -> Result<Loaded<Example>, DataError> {
+        Ok(self.numbered_examples_from(input, path)?.unnumbered())
+    }
+
+    /// Reads examples each with its line, counted from 1, for who reads more from the rows and names
+    /// their places in messages: columns that an [`Example`] does not have are in its `meta`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::examples`].
+    pub fn numbered_examples(
+        &self,
+        path: impl AsRef<Path>,
+    ) -> Result<Loaded<(usize, Example)>, DataError> {
+        let path = path.as_ref();
+        self.numbered_examples_from(open(path)?, path)
+    }
+
+    fn numbered_examples_from(
+        &self,
+        input: impl Read,
+        path: &Path,
+    ) -> Result<Loaded<(usize, Example)>, DataError> {
         self.read(input, path, |row, id| {
             let example = row.example(id)?;
             Ok((example.id.clone(), example))
@@ -150,19 +179,21 @@ impl Reader {
         input: impl Read,
         path: &Path,
     ) -> Result<Loaded<Preference>, DataError> {
-        self.read(input, path, |row, id| {
+        let loaded = self.read(input, path, |row, id| {
             let preference = row.preference(id)?;
             Ok((preference.id.clone(), preference))
-        })
+        })?;
+        Ok(loaded.unnumbered())
     }
 
-    /// `record` makes one of a row, given the id for a row without one, and returns its id.
+    /// `record` makes one of a row, given the id for a row without one, and returns its id. Each
+    /// comes with its line.
     fn read<T>(
         &self,
         input: impl Read,
         path: &Path,
         record: impl Fn(&mut Layout<'_>, String) -> Result<(String, T), FieldError>,
-    ) -> Result<Loaded<T>, DataError> {
+    ) -> Result<Loaded<(usize, T)>, DataError> {
         let columns = self.columns.resolved()?;
         let beside = path.parent().unwrap_or(Path::new(""));
         let folder = self.video_root.as_deref().unwrap_or(beside);
@@ -188,7 +219,7 @@ impl Reader {
                 let new = Note { path, field: field.clone(), kept, first_line: line, count: 0 };
                 notes.entry((field, kept)).or_insert(new).count += 1;
             }
-            rows.push(record);
+            rows.push((line, record));
             Ok(())
         })?;
         if n_rows == 0 {

@@ -41,7 +41,8 @@ pub enum OracleError {
     /// No answer in time.
     #[error(
         "oracle {oracle:?} did not answer on example {example:?} within {seconds} s: raise \
-         `timeout_seconds`, or `startup_seconds` where it was still loading"
+         `timeout_seconds` (of people `deadline_seconds`), or `startup_seconds` where it was still \
+         loading"
     )]
     Timeout {
         /// The Oracle's name.

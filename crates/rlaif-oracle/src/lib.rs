@@ -9,7 +9,8 @@
 //!   and counts failures ([`metrics`]).
 //! - [`worker`] does so in the background while the next groups are sampled.
 //! - The Oracles: [`world`] (the ground truth of ClipWorld), [`reference`](mod@reference) (closeness
-//!   to a reference answer), [`command`] (any program), several at once ([`ensemble`]).
+//!   to a reference answer), [`command`] (any program), [`human`] (people, who answer through the
+//!   ledger), several at once ([`ensemble`]).
 //! - For Oracles that are asked in words: [`protocol`] plans the questions, [`prompts`] words them,
 //!   [`parse`] reads the replies, [`chat`] is the seam to whoever answers, [`http`] asks over the
 //!   network, [`rehearsal`] is a judge on this machine to try all of it with.
@@ -26,6 +27,7 @@ pub mod config;
 pub mod ensemble;
 pub mod error;
 pub mod http;
+pub mod human;
 pub mod ledger;
 pub mod merged;
 pub mod metrics;
@@ -51,6 +53,7 @@ pub use config::ConfigError;
 pub use ensemble::{Ensemble, Member};
 pub use error::{FailureKind, OracleError};
 pub use http::{FramesConfig, HttpChat, LimitsConfig, Picture, Pictures, ServerConfig};
+pub use human::{Desk, HumanConfig, HumanOracle};
 pub use ledger::{Ledger, LedgerError};
 pub use merged::{RankOutcome, rank_groups};
 pub use metrics::{OracleMetrics, VoterMetrics};

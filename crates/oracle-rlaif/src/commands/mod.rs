@@ -8,6 +8,7 @@ use burn::tensor::Device;
 use clap::{Parser, Subcommand};
 use rlaif_train::{Control, TrainError};
 
+mod annotate;
 mod bench;
 mod dpo;
 mod eval;
@@ -61,6 +62,8 @@ enum Command {
     Train(train::TrainArgs),
     /// Compare Oracle-RLAIF with VLM-RLAIF, GRPO, RLOO and DPO on ClipWorld, over several seeds
     Reproduce(reproduce::ReproduceArgs),
+    /// Let people rank on a page: the groups of a training run, or rows of a file
+    Annotate(annotate::AnnotateArgs),
     /// Evaluate a checkpoint on questions about videos
     Eval(eval::EvalArgs),
     /// Ask a checkpoint about a video
@@ -112,6 +115,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Outcome> {
         Command::Dpo(args) => dpo::run(&context, args),
         Command::Train(args) => train::run(&context, args),
         Command::Reproduce(args) => reproduce::run(&context, args),
+        Command::Annotate(args) => annotate::run(&context, args),
         Command::Eval(args) => eval::run(&context, args),
         Command::Generate(args) => generate::run(&context, args),
         Command::Merge(args) => merge::run(&context, args),

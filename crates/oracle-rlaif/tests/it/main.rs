@@ -1,5 +1,6 @@
 //! The command line as scripts and people use it.
 
+mod annotate;
 mod baselines;
 mod checkpoints;
 mod commands;

@@ -285,3 +285,17 @@ fn text_blocks_are_taken_at_their_word() {
     let text = Block::Text { text: "what is <image>?".into() };
     assert_eq!(content, [Block::Video { video: None }, text]);
 }
+
+#[test]
+fn numbered_examples_know_their_lines_and_keep_columns_of_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.jsonl");
+    let row = |id: &str| {
+        format!(r#"{{"id": "{id}", "video": "a.mp4", "prompt": "?", "candidates": ["x", "y"]}}"#)
+    };
+    std::fs::write(&path, format!("\n{}\n\n{}\n", row("p"), row("q"))).unwrap();
+    let rows = Reader::default().numbered_examples(&path).unwrap().rows;
+    let lines: Vec<(usize, &str)> = rows.iter().map(|(n, e)| (*n, e.id.as_str())).collect();
+    assert_eq!(lines, [(2, "p"), (4, "q")]);
+    assert_eq!(rows[0].1.meta["candidates"], serde_json::json!(["x", "y"]));
+}
