@@ -15,6 +15,7 @@ pub mod device;
 pub mod folder;
 pub mod hub;
 pub mod judges;
+pub mod local_judge;
 pub mod memory;
 pub mod pairs;
 pub mod recipe;
