@@ -22,8 +22,9 @@ use rlaif_rollout::{PromptInput, encode, score};
 
 use super::config::{ModelOracleConfig, Normalize};
 use super::messages::TEXT_LIMIT_BYTES;
-use super::model::{Fault, LocalModel, tame};
+use super::model::{Fault, LocalModel};
 use crate::recipe::VideoConfig;
+use crate::tame::tame;
 
 /// Name in logs and errors.
 const NAME: &str = "model";

@@ -21,6 +21,7 @@ use super::digest::identity;
 use super::messages::knows_system_turns;
 use crate::folder::{self, Folder};
 use crate::recipe::VideoConfig;
+use crate::tame::tame;
 
 /// A checkpoint that judges.
 pub struct LocalModel {
@@ -140,17 +141,4 @@ impl From<PromptError> for Fault {
         };
         fault(tame(&format!("{:#}", anyhow::Error::new(error))))
     }
-}
-
-/// `text` with control characters spelled out: names and candidates come from anywhere.
-pub(super) fn tame(text: &str) -> String {
-    let mut tamed = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() {
-            tamed.extend(c.escape_default());
-        } else {
-            tamed.push(c);
-        }
-    }
-    tamed
 }
