@@ -1,6 +1,8 @@
 //! Orders by likelihood.
 
-use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
 use burn::tensor::Device;
 use oracle_rlaif::folder::{Folder, world_clips};
@@ -184,4 +186,30 @@ fn a_cancelled_oracle_ranks_nothing_more() {
     assert_eq!(verdicts.len(), 3);
     let cancelled = |v: &Result<_, OracleError>| matches!(v, Err(OracleError::Cancelled { .. }));
     assert!(verdicts.iter().all(cancelled), "{verdicts:?}");
+}
+
+/// On one processor the run's only thread waits for the verdict inside of the pool: here all of
+/// them do.
+#[test]
+fn a_judge_needs_no_thread_of_the_run() {
+    let config = config("smolvlm-a");
+    let oracle = Arc::new(oracle(&judge(&config), &config));
+    let threads = rayon::current_num_threads();
+    let (all_wait, open) =
+        (Arc::new(Barrier::new(threads + 1)), Arc::new(Barrier::new(threads + 1)));
+    for _ in 0..threads {
+        let (all_wait, open) = (all_wait.clone(), open.clone());
+        rayon::spawn(move || {
+            all_wait.wait();
+            open.wait();
+        });
+    }
+    all_wait.wait();
+    let (sender, verdicts) = channel();
+    let asked = oracle.clone();
+    std::thread::spawn(move || sender.send(asked.rank(&groups(), &Cancel::new())));
+    let verdicts = verdicts.recv_timeout(Duration::from_mins(2));
+    open.wait();
+    let verdicts = verdicts.expect("an answer while every thread of the pool waits");
+    assert!(verdicts.iter().all(Result::is_ok), "{verdicts:?}");
 }
