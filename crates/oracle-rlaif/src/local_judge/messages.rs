@@ -70,6 +70,7 @@ pub(super) fn conversation(
 mod tests {
     use super::*;
     use rlaif_data::Block;
+    use rlaif_model::hf::Template;
 
     fn turns(turns: &[(ChatRole, &str)]) -> Vec<ChatMessage> {
         turns.iter().map(|(role, text)| ChatMessage::new(*role, *text)).collect()
@@ -116,9 +117,26 @@ mod tests {
         }
     }
 
+    /// A template may write a system turn, drop it, or refuse it.
     #[test]
     fn whether_a_template_has_system_turns_is_found_out_by_trial() {
-        let worldly = ChatTokenizer::word_level(["which?"]).unwrap();
-        assert!(knows_system_turns(&worldly));
+        let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../rlaif-model/tests/fixtures/llava-a");
+        let by = |of_system: &str| {
+            let user = "{% if message['role'] == 'user' %}<image>{% endif %}";
+            let text = "{% for block in message['content'] | selectattr('type', 'equalto', 'text') \
+                        %}{{ block['text'] }}{% endfor %}";
+            let source = format!(
+                "{{% for message in messages %}}{{% if message['role'] == 'system' %}}{of_system}\
+                 {{% else %}}{user}{text}{{% endif %}}{{% endfor %}}"
+            );
+            let template = Template::Jinja(source.replace("TEXT", text));
+            let tokenizer = ChatTokenizer::open_with_template(fixture, &template).unwrap();
+            knows_system_turns(&tokenizer)
+        };
+        assert!(by("rules: TEXT"));
+        assert!(!by(""));
+        assert!(!by("{{ raise_exception('only user and assistant roles are supported') }}"));
+        assert!(knows_system_turns(&ChatTokenizer::open(fixture).unwrap()));
+        assert!(knows_system_turns(&ChatTokenizer::word_level(["which?"]).unwrap()));
     }
 }
