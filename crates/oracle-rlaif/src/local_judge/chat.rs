@@ -23,12 +23,18 @@ use crate::recipe::VideoConfig;
 ///   [`repeat`](ChatRequest::repeat): it depends on nothing else in flight.
 /// - [`ChatRequest::schema`] has no effect: nothing holds the model to it, and a reply that does
 ///   not keep to it is for the protocol's repair turn.
-/// - The wish to stop and the deadline are looked at between batches: a batch under way ends.
+/// - Once the run asks to stop, requests come back at once, those under way among them. A deadline
+///   is looked at before each batch: replies that came late are replies.
 pub struct LocalChat {
+    speaker: Arc<Speaker>,
+    batch: usize,
+}
+
+/// What a reply depends on beside the request.
+struct Speaker {
     model: Arc<LocalModel>,
     params: SamplingParams,
     seed: u64,
-    batch: usize,
 }
 
 impl LocalChat {
@@ -63,17 +69,20 @@ impl LocalChat {
             max_completion_length: config.max_tokens,
             ..SamplingParams::default()
         };
-        Ok(LocalChat { model, params, seed: config.seed, batch: config.batch })
+        let speaker = Arc::new(Speaker { model, params, seed: config.seed });
+        Ok(LocalChat { speaker, batch: config.batch })
     }
 
     /// The checkpoint.
     #[must_use]
     pub fn model(&self) -> &Arc<LocalModel> {
-        &self.model
+        &self.speaker.model
     }
+}
 
+impl Speaker {
     /// Requests that go through the model together; equal ones are encoded once.
-    fn together(&self, requests: &[&ChatRequest]) -> Vec<Result<ChatReply, ChatError>> {
+    fn together(&self, requests: &[ChatRequest]) -> Vec<Result<ChatReply, ChatError>> {
         let start = Instant::now();
         let mut prompts: Vec<(&ChatRequest, PromptInput)> = Vec::new();
         let mut wanted: Vec<Result<SampleRequest, ChatError>> = Vec::with_capacity(requests.len());
@@ -144,13 +153,14 @@ fn fault(fault: Fault) -> ChatError {
 
 impl ChatModel for LocalChat {
     fn identity(&self) -> Value {
+        let Speaker { model, params, seed } = &*self.speaker;
         json!({
             "type": "model",
-            "model": self.model.identity(),
-            "temperature": self.params.temperature,
-            "max_tokens": self.params.max_completion_length,
+            "model": model.identity(),
+            "temperature": params.temperature,
+            "max_tokens": params.max_completion_length,
             // Greedy replies are the same with every seed.
-            "seed": (self.params.temperature > 0.0).then_some(self.seed),
+            "seed": (params.temperature > 0.0).then_some(seed),
         })
     }
 
@@ -166,9 +176,15 @@ impl ChatModel for LocalChat {
         let start = Instant::now();
         let mut out = Vec::with_capacity(requests.len());
         for chunk in requests.chunks(self.batch) {
-            match over(patience, start) {
-                Some(error) => out.extend(chunk.iter().map(|_| Err(error.clone()))),
-                None => out.extend(self.model.compute(|| self.together(chunk))),
+            if let Some(error) = over(patience, start) {
+                out.extend(chunk.iter().map(|_| Err(error.clone())));
+                continue;
+            }
+            let own: Vec<ChatRequest> = chunk.iter().map(|request| (*request).clone()).collect();
+            let speaker = self.speaker.clone();
+            match speaker.model.clone().compute(&patience.cancel, move || speaker.together(&own)) {
+                Some(replies) => out.extend(replies),
+                None => out.extend(chunk.iter().map(|_| Err(ChatError::Cancelled))),
             }
         }
         out

@@ -11,7 +11,7 @@
 //! vocabulary of words, for instance) has a score of minus infinity and comes last.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use burn::tensor::Device;
@@ -32,11 +32,17 @@ const NAME: &str = "model";
 /// A checkpoint that orders answers by their likelihood. What it is asked with is the row's own
 /// conversation, as the policy is; references and narratives are not shown.
 pub struct LikelihoodOracle {
+    scorer: Scorer,
+    batch: usize,
+    usage: Mutex<Usage>,
+}
+
+/// What a score depends on beside the group.
+#[derive(Clone)]
+struct Scorer {
     model: Arc<LocalModel>,
     normalize: Normalize,
     calibrate: bool,
-    batch: usize,
-    usage: Mutex<Usage>,
 }
 
 /// A question with its different answers.
@@ -67,23 +73,43 @@ impl LikelihoodOracle {
     /// Names the key that is out of its range.
     pub fn new(model: Arc<LocalModel>, config: &ModelOracleConfig) -> Result<Self> {
         config.check()?;
-        Ok(LikelihoodOracle {
-            model,
-            normalize: config.normalize,
-            calibrate: config.calibrate,
-            batch: config.batch,
-            usage: Mutex::default(),
-        })
+        let scorer = Scorer { model, normalize: config.normalize, calibrate: config.calibrate };
+        Ok(LikelihoodOracle { scorer, batch: config.batch, usage: Mutex::default() })
     }
 
     /// The checkpoint.
     #[must_use]
     pub fn model(&self) -> &Arc<LocalModel> {
-        &self.model
+        &self.scorer.model
     }
 
+    fn verdict(
+        &self,
+        example: String,
+        scores: Result<Vec<f64>, Fault>,
+        latency: Duration,
+    ) -> Result<Verdict, OracleError> {
+        let scores = match scores {
+            Ok(scores) => scores,
+            Err(fault) => return Err(failure(fault, example)),
+        };
+        match Ranking::from_scores(&scores) {
+            Ok(ranking) => Ok(Verdict::new(ranking, latency)),
+            Err(error) => Err(OracleError::Reported {
+                oracle: format!("{NAME} {}", tame(&self.model().path().to_string_lossy())),
+                example,
+                message: format!("its log-probabilities give no order: {error}"),
+            }),
+        }
+    }
+}
+
+/// Scores of the candidates of each group, and what was read for them.
+type Scored = (Vec<Result<Vec<f64>, Fault>>, Usage);
+
+impl Scorer {
     /// Scores of the candidates of every group, all groups in one pass.
-    fn scores(&self, requests: &[RankRequest]) -> Vec<Result<Vec<f64>, Fault>> {
+    fn scores(&self, requests: &[RankRequest]) -> Scored {
         let groups: Vec<Result<Group, Fault>> = requests.iter().map(|r| self.group(r)).collect();
         let mut prompts: Vec<&PromptInput> = Vec::new();
         let mut responses: Vec<(usize, &[u32])> = Vec::new();
@@ -94,8 +120,17 @@ impl LikelihoodOracle {
             }
         }
         let mut sums = self.sums(&prompts, &responses).into_iter();
-        self.count(&groups, &prompts, &responses);
-        groups.into_iter().map(|group| Ok(self.of_group(&group?, &mut sums))).collect()
+        let usage = Usage {
+            requests: groups.iter().flatten().count() as u64,
+            prompt_tokens: prompts.iter().map(|prompt| prompt.ids.len() as u64).sum(),
+            completion_tokens: responses.iter().map(|(_, ids)| ids.len() as u64).sum(),
+            ..Usage::default()
+        };
+        let of_group = |group: &Result<Group, Fault>| match group {
+            Ok(group) => Ok(self.of_group(group, &mut sums)),
+            Err(fault) => Err(fault.clone()),
+        };
+        (groups.iter().map(of_group).collect(), usage)
     }
 
     /// Scores of a group's candidates, from the next log-probabilities: its answers' with the clip,
@@ -169,18 +204,6 @@ impl LikelihoodOracle {
             .map_err(rlaif_rollout::PromptError::from)?;
         Ok(PromptInput { ids, visual: None, positions: None })
     }
-
-    fn count(
-        &self,
-        groups: &[Result<Group, Fault>],
-        prompts: &[&PromptInput],
-        responses: &[(usize, &[u32])],
-    ) {
-        let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
-        usage.requests += groups.iter().flatten().count() as u64;
-        usage.prompt_tokens += prompts.iter().map(|prompt| prompt.ids.len() as u64).sum::<u64>();
-        usage.completion_tokens += responses.iter().map(|(_, ids)| ids.len() as u64).sum::<u64>();
-    }
 }
 
 impl Oracle for LikelihoodOracle {
@@ -192,32 +215,19 @@ impl Oracle for LikelihoodOracle {
     fn rank(&self, requests: &[RankRequest], cancel: &Cancel) -> Vec<Result<Verdict, OracleError>> {
         let mut out = Vec::with_capacity(requests.len());
         for chunk in requests.chunks(self.batch) {
-            if cancel.is_cancelled() {
-                let cancelled = |request: &RankRequest| {
-                    Err(OracleError::Cancelled { example: request.example.id.clone() })
-                };
-                out.extend(chunk.iter().map(cancelled));
-                continue;
-            }
             let start = Instant::now();
-            let scores = self.model.compute(|| self.scores(chunk));
+            let (scorer, own) = (self.scorer.clone(), chunk.to_vec());
+            let Some((scores, spent)) = self.model().compute(cancel, move || scorer.scores(&own))
+            else {
+                out.extend(chunk.iter().map(|request| {
+                    Err(OracleError::Cancelled { example: request.example.id.clone() })
+                }));
+                continue;
+            };
+            *self.usage.lock().unwrap_or_else(PoisonError::into_inner) += spent;
             let each = start.elapsed() / u32::try_from(chunk.len()).unwrap_or(1);
             for (request, scores) in chunk.iter().zip(scores) {
-                let example = request.example.id.clone();
-                out.push(match scores {
-                    Err(fault) => Err(failure(fault, example)),
-                    Ok(scores) => match Ranking::from_scores(&scores) {
-                        Ok(ranking) => Ok(Verdict::new(ranking, each)),
-                        Err(error) => Err(OracleError::Reported {
-                            oracle: format!(
-                                "{NAME} {}",
-                                tame(&self.model.path().to_string_lossy())
-                            ),
-                            example,
-                            message: format!("its log-probabilities give no order: {error}"),
-                        }),
-                    },
-                });
+                out.push(self.verdict(request.example.id.clone(), scores, each));
             }
         }
         out

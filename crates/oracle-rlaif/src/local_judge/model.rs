@@ -5,13 +5,17 @@
 //! for ever. So its tensor operations run on a pool that belongs to it, and from its first to its
 //! last one, since a thread outside of a pool would sleep and be woken around each of them.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use burn::tensor::Device;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use rlaif_data::{Message, VideoRef};
 use rlaif_model::Vlm;
+use rlaif_oracle::Cancel;
 use rlaif_rollout::{PromptBuilder, PromptError, PromptInput, Visual, Vocabulary};
 use rlaif_train::batch::vocabulary;
 use serde_json::Value;
@@ -22,6 +26,9 @@ use super::messages::knows_system_turns;
 use crate::folder::{self, Folder};
 use crate::recipe::VideoConfig;
 use crate::tame::tame;
+
+/// How often whoever waits for a judge looks whether the run asked to stop.
+const LOOK_FOR_CANCEL: Duration = Duration::from_millis(50);
 
 /// A checkpoint that judges.
 pub struct LocalModel {
@@ -94,9 +101,35 @@ impl LocalModel {
         self.model.config.text.max_position_embeddings
     }
 
-    /// Runs tensor operations on the judge's threads.
-    pub(super) fn compute<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        self.pool.install(work)
+    /// Runs `work` on the judge's threads. `None` once `cancel` is set: what is under way cannot be
+    /// interrupted, and ends unheard.
+    ///
+    /// # Panics
+    ///
+    /// Panics as `work` does.
+    pub(super) fn compute<R: Send + 'static>(
+        &self,
+        cancel: &Cancel,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> Option<R> {
+        if cancel.is_cancelled() {
+            return None;
+        }
+        let (sender, outcome) = sync_channel(1);
+        self.pool.spawn(move || {
+            // A panic must reach whoever asked, not end the process. What it leaves behind is
+            // dropped with `work`.
+            sender.send(catch_unwind(AssertUnwindSafe(work))).ok();
+        });
+        while !cancel.is_cancelled() {
+            match outcome.recv_timeout(LOOK_FOR_CANCEL) {
+                Ok(Ok(done)) => return Some(done),
+                Ok(Err(panic)) => resume_unwind(panic),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => panic!("a judge's thread was lost"),
+            }
+        }
+        None
     }
 
     /// The tower's features of a clip, from the cache where it has them.
@@ -140,5 +173,54 @@ impl From<PromptError> for Fault {
             PromptError::Video(_) | PromptError::Frames(_) => Fault::Everywhere,
         };
         fault(tame(&format!("{:#}", anyhow::Error::new(error))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::recipe::ClipWorldModel;
+
+    fn judge() -> LocalModel {
+        let size = ClipWorldModel {
+            hidden_size: 32,
+            num_hidden_layers: 1,
+            vision_hidden_size: 32,
+            vision_layers: 2,
+        };
+        let folder = Folder::clip_world(&size, 1, &Device::flex()).unwrap();
+        let config = ModelOracleConfig::new("made here");
+        LocalModel::of(&folder, &config, &VideoConfig::default()).unwrap()
+    }
+
+    #[test]
+    fn work_under_way_is_given_up_at_the_wish_to_stop_and_a_panic_reaches_who_asked() {
+        let (judge, cancel) = (judge(), Cancel::new());
+        let inside = || rayon::current_thread_index().is_some();
+        assert_eq!(judge.compute(&cancel, inside), Some(true));
+
+        let panics = || judge.compute(&cancel, || -> u32 { panic!("out of cheese") });
+        let panic = catch_unwind(AssertUnwindSafe(panics)).unwrap_err();
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"out of cheese"));
+        assert_eq!(judge.compute(&cancel, || 7), Some(7), "the judge goes on");
+
+        // Work that ends only after it was given up.
+        let (release, gate) = channel::<()>();
+        let (begun, wait) = channel();
+        let stop = cancel.clone();
+        let stopper = std::thread::spawn(move || {
+            wait.recv().unwrap();
+            stop.cancel();
+        });
+        let work = move || {
+            begun.send(()).unwrap();
+            gate.recv().ok();
+        };
+        assert_eq!(judge.compute(&cancel, work), None);
+        stopper.join().unwrap();
+        drop(release);
+        assert_eq!(judge.compute(&cancel, || 7), None, "nothing is heard after that");
     }
 }
