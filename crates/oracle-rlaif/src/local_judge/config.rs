@@ -7,7 +7,7 @@ use rlaif_model::Precision;
 use rlaif_video::Sampling;
 use serde::{Deserialize, Serialize};
 
-/// Most requests that go through the model together: keys and values of each are in memory.
+/// Most requests that go through the model together.
 const BATCH_LIMIT: usize = 1024;
 /// Longest reply in tokens that can be asked for.
 const TOKENS_LIMIT: usize = 1 << 20;
@@ -52,8 +52,9 @@ pub struct ModelOracleConfig {
     /// `nf4`. Default `float32`.
     #[serde(default)]
     pub base_precision: Precision,
-    /// Requests (`chat`) or groups (`likelihood`) that go through the model together, 1 to 1024.
-    /// With 1 a verdict keeps its last bit whatever else is asked. Default 8.
+    /// Requests (`chat`) or groups (`likelihood`) that go through the model together, 1 to 1024: keys
+    /// and values of all their prompts are in memory at once, 1 MiB a token for a model of 7B. With 1
+    /// a verdict keeps its last bit whatever else is asked. Default 8.
     #[serde(default = "default_batch")]
     pub batch: usize,
 }
