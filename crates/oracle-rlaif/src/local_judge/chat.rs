@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 use rlaif_oracle::{ChatError, ChatModel, ChatReply, ChatRequest, Patience};
-use rlaif_rollout::{PromptInput, SampleRequest, SamplingParams, encode, sample};
+use rlaif_rollout::{PromptInput, SampleRequest, SamplingParams, encode_alike, sample};
 use rlaif_video::digest::digest_parts;
 use serde_json::{Value, json};
 
@@ -81,7 +81,8 @@ impl LocalChat {
 }
 
 impl Speaker {
-    /// Requests that go through the model together; equal ones are encoded once.
+    /// Requests that go through the model together; equal ones are encoded once, and so is what
+    /// those about one clip begin with.
     fn together(&self, requests: &[ChatRequest]) -> Vec<Result<ChatReply, ChatError>> {
         let start = Instant::now();
         let mut prompts: Vec<(&ChatRequest, PromptInput)> = Vec::new();
@@ -105,7 +106,7 @@ impl Speaker {
         } else {
             let model = &self.model.model;
             let inputs: Vec<&PromptInput> = prompts.iter().map(|(_, input)| input).collect();
-            let prefix = encode(model, &inputs);
+            let prefix = encode_alike(model, &inputs);
             sample(model, &prefix, &samples, &self.params, &self.model.vocabulary).into_iter()
         };
         let latency = start.elapsed();

@@ -92,13 +92,15 @@ fn replies_do_not_depend_on_what_else_is_asked() {
                     .map(|(clip, question)| request(clip, question))
                     .collect();
             requests.extend((0..3).map(|repeat| ChatRequest { repeat, ..request(1, "again") }));
+            // Much about one clip, as protocols ask.
+            requests.extend(["A or B?", "A or C?", "B or C?"].map(|text| request(2, text)));
             let together = said(ask(&chat, &requests));
             let alone: Vec<_> = requests
                 .iter()
                 .flat_map(|request| said(ask(&chat, std::slice::from_ref(request))))
                 .collect();
             assert_eq!(together, alone, "{name} at {temperature}");
-            let repeats = &together[4..];
+            let repeats = &together[4..7];
             let same = repeats[0].0 == repeats[1].0 && repeats[1].0 == repeats[2].0;
             assert_eq!(same, temperature == 0.0, "{name} at {temperature}: {repeats:?}");
         }
