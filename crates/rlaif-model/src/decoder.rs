@@ -11,7 +11,7 @@ use rlaif_ops::{Heads, Span};
 
 use crate::block::{Block, Rows, spans};
 use crate::hf::{AttentionBias, TextConfig};
-use crate::kv::{Positions, Prefix, Suffix, Turn};
+use crate::kv::{KvLayer, Positions, Prefix, Suffix, Turn};
 use crate::layers::{Linear, RmsNorm};
 use crate::parameters::{Parameters, Slot, join};
 
@@ -126,6 +126,45 @@ impl Decoder {
             x = block.turns(x, past, &rows, self.heads);
         }
         self.norm.forward(x)
+    }
+
+    /// Encodes prompts that begin as those of `prefix` do: prompt `i` is the beginning
+    /// `turns[i].prompt` with `turns[i].len` tokens of text after it, at least 1. What they have in
+    /// common is not computed again. For generation: nothing is differentiated.
+    ///
+    /// `embeds` is `[Σ turn.len, hidden]`.
+    #[must_use]
+    pub fn prefill_after(&self, prefix: &Prefix, embeds: Tensor<2>, turns: &[Turn]) -> Prefix {
+        let device = embeds.device();
+        let rows = self.turn_rows(&prefix.lens, &prefix.next, turns, &device);
+        let begun: usize = prefix.lens.iter().sum();
+        // Rows of each whole prompt among those of the beginnings followed by those of the turns.
+        let mut whole = Vec::new();
+        for (turn, span) in turns.iter().zip(&rows.spans) {
+            whole.extend(prefix.rows(turn.prompt));
+            whole.extend(span.q.clone().map(|row| begun + row));
+        }
+        let whole = index_tensor(&whole, &device);
+        let mut x = embeds;
+        let mut layers = Vec::with_capacity(self.layers.len());
+        for (block, past) in self.layers.iter().zip(&prefix.layers) {
+            let (q, k, v) = block.qkv(x.clone(), &rows, self.heads);
+            let join = |past: &Tensor<2>, own: &Tensor<2>| {
+                Tensor::cat(vec![past.clone(), own.clone()], 0).select(0, whole.clone())
+            };
+            layers.push(KvLayer { k: join(&past.k, &k), v: join(&past.v, &v) });
+            let past = Some((past.k.clone(), past.v.clone()));
+            let attended = rlaif_ops::attention(q, k, v, past, self.heads, &rows.spans, true);
+            x = block.after_attention(x, attended);
+        }
+        let ends: Vec<usize> = rows.spans.iter().map(|span| span.q.end - 1).collect();
+        let last = x.select(0, index_tensor(&ends, &device));
+        Prefix {
+            layers,
+            lens: turns.iter().map(|turn| prefix.lens[turn.prompt] + turn.len).collect(),
+            next: turns.iter().map(|turn| prefix.next[turn.prompt] + turn.len).collect(),
+            last_hidden: self.norm.forward(last),
+        }
     }
 
     /// Where the rows of packed prompts stand.

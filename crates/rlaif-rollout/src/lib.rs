@@ -8,6 +8,7 @@
 //! Sampler and scorer run the same decoder over the same weights; the tests compare their
 //! log-probabilities token by token.
 
+pub mod alike;
 pub mod builder;
 pub mod pass;
 pub mod prompt;
@@ -15,6 +16,7 @@ pub mod sample;
 pub mod score;
 pub mod token;
 
+pub use alike::encode_alike;
 pub use builder::{PromptBuilder, PromptError, WorldClips};
 pub use pass::{Pass, Reads};
 pub use prompt::{PromptInput, Visual, encode};

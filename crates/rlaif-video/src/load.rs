@@ -9,60 +9,18 @@ use std::{
 };
 
 use rlaif_data::{Clip, Frame, Pixels, VideoRef};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::{
     Filter, FrameProcessor, Probe, Sampling, VideoError,
     decode::{Decoded, Finish, Source, decode},
     digest::{digest_file, digest_parts},
+    frame_size::FrameSize,
     images::{check_size, list_folder, load_animation, load_list, sniff},
     probe::probe_file,
     process::Deadline,
     resample::resize,
 };
-
-/// The size in which frames are wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum FrameSize {
-    /// As they are in the file; images of a folder must then agree in size.
-    #[default]
-    Native,
-    /// The shorter side gets this many pixels, the longer one keeps the aspect ratio.
-    ShortestEdge {
-        /// Pixels of the shorter side.
-        pixels: u32,
-    },
-    /// Both sides as given, whatever the aspect ratio; images of a folder may then differ.
-    Exact {
-        /// Pixels in a row.
-        width: u32,
-        /// Rows.
-        height: u32,
-    },
-}
-
-impl FrameSize {
-    /// Width and height of a frame that is `width` x `height` in the file.
-    fn of(self, width: u32, height: u32) -> Result<(u32, u32), VideoError> {
-        let (width, height) = match self {
-            FrameSize::Native => (width, height),
-            FrameSize::Exact { width, height } => (width, height),
-            FrameSize::ShortestEdge { pixels } => {
-                let (short, long) = (width.min(height), width.max(height));
-                let long = u64::from(pixels) * u64::from(long) / u64::from(short.max(1));
-                let long = u32::try_from(long).unwrap_or(u32::MAX);
-                if width <= height { (pixels, long) } else { (long, pixels) }
-            }
-        };
-        if width == 0 || height == 0 {
-            return Err(VideoError::Sampling(format!(
-                "the frame size must be above 0, got {width} x {height}"
-            )));
-        }
-        Ok((width, height))
-    }
-}
 
 /// Programs, limits and habits of a [`Loader`].
 #[derive(Clone, Debug, PartialEq)]

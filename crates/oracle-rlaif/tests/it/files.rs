@@ -4,8 +4,10 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use oracle_rlaif::folder::{Folder, world_clips};
+use oracle_rlaif::pictures::pictures;
 use oracle_rlaif::recipe::VideoConfig;
 use rlaif_data::{Pixels, VideoRef};
+use rlaif_video::Loader;
 use serde_json::Value;
 
 use crate::support::{checkpoint, ffmpeg_or_skip, ok, recipe, refused, run, text};
@@ -142,6 +144,39 @@ fn a_recipe_trains_and_evaluates_on_mp4_files_and_skips_the_broken_one() {
         serde_json::from_slice(&std::fs::read(out.join("eval/report.json")).unwrap()).unwrap();
     assert!(report["reports"][0]["skipped_clips"].as_u64().unwrap() > 0, "{report}");
     assert!(out.join("report.html").is_file() && out.join("model.safetensors").is_file());
+}
+
+/// A judge behind a server is shown of a file what it is shown of the world, but for the coding
+/// error, and a file cut short is named.
+#[test]
+fn pictures_of_a_file_are_those_of_the_world() {
+    if !ffmpeg_or_skip("files::pictures_of_a_file_are_those_of_the_world") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    export(folder.path());
+    let row = std::fs::read_to_string(folder.path().join("test.jsonl")).expect("rows");
+    let row: Value = serde_json::from_str(row.lines().next().expect("a row")).expect("JSON");
+    let path = folder.path().join(row["video"].as_str().expect("a path"));
+    let show = pictures(Loader::default());
+    let of_file = show(&VideoRef::File(path.clone()), 4, 24, 95).expect("pictures");
+    let of_world = show(&VideoRef::World("test/0".to_owned()), 4, 24, 95).expect("pictures");
+    assert_eq!((of_file.len(), of_world.len()), (4, 4));
+    for ((file, at), (world, time)) in of_file.iter().zip(&of_world) {
+        assert!((at - time).abs() < 1e-6, "{at} {time}");
+        let read = |bytes: &[u8]| image::load_from_memory(bytes).expect("a JPEG").into_rgb8();
+        let (file, world) = (read(file), read(world));
+        assert_eq!((file.dimensions(), world.dimensions()), ((24, 24), (24, 24)));
+        let apart =
+            file.as_raw().iter().zip(world.as_raw()).map(|(a, b)| f64::from(a.abs_diff(*b)));
+        let apart = apart.sum::<f64>() / file.as_raw().len() as f64;
+        assert!(apart < 10.0, "{apart}");
+    }
+    let whole = std::fs::read(&path).expect("the file");
+    let cut = folder.path().join("cut.mp4");
+    std::fs::write(&cut, &whole[..whole.len() / 2]).expect("it is written");
+    let error = show(&VideoRef::File(cut), 4, 24, 95).unwrap_err();
+    assert!(error.contains("cut.mp4") && error.contains("drop its row"), "{error}");
 }
 
 #[test]

@@ -91,6 +91,8 @@ fn frames_come_in_the_size_asked_for() {
     for (size, expected) in [
         (FrameSize::Exact { width: 24, height: 20 }, (24, 20)),
         (FrameSize::ShortestEdge { pixels: 64 }, (96, 64)),
+        (FrameSize::LongestEdge { pixels: 36 }, (36, 24)),
+        (FrameSize::LongestEdge { pixels: 640 }, (48, 32)),
         (FrameSize::Native, (48, 32)),
     ] {
         let clip = load(&file(&path), &uniform(3), size).unwrap();

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use crate::hf::config::ModelConfig;
 use crate::hf::tokenizer::{ChatTokenizer, TokenizerError};
 
@@ -34,5 +36,13 @@ impl ChatTokenizer {
             return Ok(());
         }
         Err(TokenizerError::Vocabulary { dir: dir.as_ref().to_owned(), tokens, embeddings })
+    }
+
+    /// All that texts become tokens by: `tokenizer.json`, `tokenizer_config.json` and the chat
+    /// template. Equal sources make equal prompts.
+    #[must_use]
+    pub fn sources(&self) -> [String; 3] {
+        let config = Value::Object(self.config.clone()).to_string();
+        [self.json.clone(), config, self.template.source().to_owned()]
     }
 }
