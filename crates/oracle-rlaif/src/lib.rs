@@ -20,4 +20,5 @@ pub mod pairs;
 pub mod recipe;
 pub mod reward_model;
 pub mod runs;
+pub mod serve;
 pub mod source;

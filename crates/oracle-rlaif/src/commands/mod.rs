@@ -20,6 +20,7 @@ mod recipe;
 mod report;
 mod reproduce;
 mod reward;
+mod serve;
 mod sft;
 mod stage;
 mod train;
@@ -65,6 +66,8 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Ask a checkpoint about a video
     Generate(generate::GenerateArgs),
+    /// Serve a checkpoint behind an OpenAI-compatible endpoint
+    Serve(serve::ServeArgs),
     /// Write an adapter and its base as one plain checkpoint
     Merge(merge::MergeArgs),
     /// ClipWorld: export its clips as files, or look at one
@@ -114,6 +117,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Outcome> {
         Command::Reproduce(args) => reproduce::run(&context, args),
         Command::Eval(args) => eval::run(&context, args),
         Command::Generate(args) => generate::run(&context, args),
+        Command::Serve(args) => serve::run(&context, args),
         Command::Merge(args) => merge::run(&context, args),
         Command::World(command) => world::run(&context, command),
         Command::Report(args) => report::run(args),

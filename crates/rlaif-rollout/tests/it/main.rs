@@ -4,6 +4,7 @@
 mod checkpoints;
 mod fixtures;
 mod flight;
+mod observed;
 mod prefix;
 mod sampler;
 mod support;

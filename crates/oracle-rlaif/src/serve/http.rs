@@ -1,0 +1,378 @@
+//! The routes, and what stands before them: connections, bodies and requests are bounded in
+//! number, size and time.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::problem::{Problem, quoted};
+use super::reply::{Chunks, Collected, Event, Head};
+use super::request::Chat;
+use super::worker::Job;
+use super::{Settings, guard, media, stream};
+
+/// Connections at once.
+const CONNECTIONS: usize = 256;
+/// Time for a request's head, and for its body.
+const READING: Duration = Duration::from_secs(30);
+/// Time for requests under way after the server was asked to stop.
+const DRAINING: Duration = Duration::from_secs(30);
+/// Seconds after which a refused client may try again.
+const RETRY_AFTER_SECONDS: u32 = 1;
+
+/// What a server did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Requests that got their whole reply.
+    pub answered: u64,
+    /// Requests that were refused: status 400 to 499.
+    pub refused: u64,
+    /// Requests that the server failed on: status 500 and above, or a stream that broke off.
+    pub failed: u64,
+}
+
+/// What the routes share.
+pub struct App {
+    settings: Settings,
+    jobs: mpsc::Sender<Job>,
+    free: Arc<Semaphore>,
+    /// One body at a time becomes values.
+    parsing: Semaphore,
+    answered: AtomicU64,
+    refused: AtomicU64,
+    failed: AtomicU64,
+    started: u64,
+}
+
+impl App {
+    /// For a queue of jobs.
+    #[must_use]
+    pub fn new(settings: Settings, jobs: mpsc::Sender<Job>) -> Self {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        App {
+            free: Arc::new(Semaphore::new(settings.limits.max_concurrent)),
+            parsing: Semaphore::new(1),
+            settings,
+            jobs,
+            answered: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            started: now.map_or(0, |now| now.as_secs()),
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counts {
+            answered: of(&self.answered),
+            refused: of(&self.refused),
+            failed: of(&self.failed),
+        }
+    }
+
+    fn ended(&self, whole: bool) {
+        let count = if whole { &self.answered } else { &self.failed };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn refuse(&self, problem: Problem) -> Response {
+        let count = if problem.status < 500 { &self.refused } else { &self.failed };
+        count.fetch_add(1, Ordering::Relaxed);
+        tracing::info!(%problem, "a request is refused");
+        problem.into_response()
+    }
+
+    fn model(&self) -> Value {
+        json!({
+            "id": self.settings.model_name,
+            "object": "model",
+            "created": self.started,
+            "owned_by": "oracle-rlaif",
+        })
+    }
+}
+
+/// Where the server is and what it shares, for the routes.
+#[derive(Clone)]
+struct Here {
+    app: Arc<App>,
+    at: SocketAddr,
+}
+
+/// Speaks HTTP until the process is asked to stop.
+///
+/// # Errors
+///
+/// Fails where the runtime or the socket cannot be had.
+pub fn serve(
+    listener: std::net::TcpListener,
+    app: Arc<App>,
+    stopping: impl FnOnce(),
+) -> Result<Counts> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime that speaks HTTP")?;
+    runtime.block_on(accept(listener, &app, stopping))?;
+    // Blocking work that is still under way holds a sender of jobs; the worker outlives it.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    Ok(app.counts())
+}
+
+async fn accept(
+    listener: std::net::TcpListener,
+    app: &Arc<App>,
+    stopping: impl FnOnce(),
+) -> Result<()> {
+    let at = listener.local_addr().context("the server's socket")?;
+    let listener = tokio::net::TcpListener::from_std(listener).context("the server's socket")?;
+    let router = router(Here { app: Arc::clone(app), at });
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let graceful = GracefulShutdown::new();
+    let stop = stop_signal()?;
+    tokio::pin!(stop);
+    loop {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { break };
+        let accepted = tokio::select! {
+            () = &mut stop => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (socket, _) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, mostly: others must close first.
+                tracing::warn!(%error, "a connection was not accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(READING)
+            .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router.clone()));
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            drop(permit);
+        });
+    }
+    stopping();
+    drop(listener);
+    if timeout(DRAINING, graceful.shutdown()).await.is_err() {
+        tracing::warn!("requests under way were given up: their time to end is over");
+    }
+    Ok(())
+}
+
+/// Ready when the process is asked to stop; asked again, it ends at once.
+fn stop_signal() -> Result<impl Future<Output = ()>> {
+    #[cfg(unix)]
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .context("listening for SIGTERM")?;
+    Ok(async move {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        #[cfg(not(unix))]
+        let _ = tokio::signal::ctrl_c().await;
+        tokio::spawn(async {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                std::process::exit(130);
+            }
+        });
+    })
+}
+
+fn router(here: Here) -> Router {
+    Router::new()
+        .route("/health", get(health))
+        .route("/v1/models", get(models))
+        .route("/v1/models/{*name}", get(model))
+        .route("/v1/chat/completions", post(chat))
+        .fallback(nothing)
+        .method_not_allowed_fallback(no_method)
+        .with_state(here)
+}
+
+async fn nothing(State(here): State<Here>) -> Response {
+    let message = "there is no such route; see `/v1/chat/completions`, `/v1/models`, `/health`";
+    here.app.refuse(Problem::new(404, "invalid_request_error", message))
+}
+
+async fn no_method(State(here): State<Here>) -> Response {
+    let message = "this route takes another method";
+    here.app.refuse(Problem::new(405, "invalid_request_error", message))
+}
+
+/// That the server lives, and what it did; tells nobody what it serves.
+async fn health(State(here): State<Here>) -> Response {
+    let counts = here.app.counts();
+    let in_progress = here.app.settings.limits.max_concurrent - here.app.free.available_permits();
+    json_response(
+        &json!({
+            "status": "ok",
+            "in_progress": in_progress,
+            "answered": counts.answered,
+            "refused": counts.refused,
+            "failed": counts.failed,
+        })
+        .to_string(),
+    )
+}
+
+async fn models(State(here): State<Here>, headers: HeaderMap) -> Response {
+    match guard::admit(here.app.settings.key.as_ref(), here.at, &headers) {
+        Ok(()) => json_response(&json!({"object": "list", "data": [here.app.model()]}).to_string()),
+        Err(problem) => here.app.refuse(problem),
+    }
+}
+
+async fn model(State(here): State<Here>, Path(name): Path<String>, headers: HeaderMap) -> Response {
+    let admitted = guard::admit(here.app.settings.key.as_ref(), here.at, &headers);
+    match admitted.and_then(|()| known_model(&here.app.settings, Some(&name))) {
+        Ok(()) => json_response(&here.app.model().to_string()),
+        Err(problem) => here.app.refuse(problem),
+    }
+}
+
+fn known_model(settings: &Settings, name: Option<&str>) -> Result<(), Problem> {
+    match name {
+        Some(name) if name != settings.model_name => {
+            let message = format!(
+                "there is no model {} here; this server has `{}`",
+                quoted(name),
+                settings.model_name
+            );
+            let problem = Problem::new(404, "invalid_request_error", message);
+            Err(Problem { param: Some("model".to_owned()), ..problem }.code("model_not_found"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn json_response(text: &str) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], text.to_owned()).into_response()
+}
+
+async fn chat(State(here): State<Here>, request: Request) -> Response {
+    match converse(&here, request).await {
+        Ok(response) => response,
+        Err(problem) => here.app.refuse(problem),
+    }
+}
+
+async fn converse(here: &Here, request: Request) -> Result<Response, Problem> {
+    let app = &here.app;
+    let limits = app.settings.limits;
+    let deadline = Instant::now() + limits.timeout;
+    let (head, body) = request.into_parts();
+    guard::admit(app.settings.key.as_ref(), here.at, &head.headers)?;
+    guard::json_only(&head.headers)?;
+    let Ok(permit) = Arc::clone(&app.free).try_acquire_owned() else {
+        return Err(busy(limits.max_concurrent));
+    };
+    let body = read_body(&head.headers, body, limits.max_body_bytes).await?;
+    let (chat, job, mut events) = prepare(app, body).await?;
+    app.jobs.send(job).map_err(|_| Problem::server("the server is stopping"))?;
+    let model = &app.settings.model_name;
+    if chat.stream {
+        // Until the prompt is made, a refusal still has a status of its own.
+        let first = timeout_at(deadline, events.recv()).await.map_err(|_| stream::too_slow())?;
+        let first = match first {
+            Some(Event::Failed(problem)) => return Err(problem),
+            Some(event) => event,
+            None => return Err(Problem::server("the reply broke off")),
+        };
+        let chunks = Chunks::new(Head::new(model, true), chat.wish.n, chat.include_usage);
+        let counted = Arc::clone(app);
+        let ended = move |whole| counted.ended(whole);
+        return Ok(stream::respond(first, events, chunks, deadline, permit, ended));
+    }
+    let mut collected = Collected::new(chat.wish.n, chat.wish.top_logprobs.is_some());
+    loop {
+        let event = timeout_at(deadline, events.recv()).await.map_err(|_| stream::too_slow())?;
+        let event = event.ok_or_else(|| Problem::server("the reply broke off"))?;
+        if collected.add(event)? {
+            break;
+        }
+    }
+    let text = collected.json(&Head::new(model, false))?;
+    app.ended(true);
+    drop(permit);
+    Ok(json_response(&text))
+}
+
+fn busy(max_concurrent: usize) -> Problem {
+    let message =
+        format!("{max_concurrent} requests are under way, no more are taken; try again shortly");
+    let problem = Problem::new(429, "rate_limit_error", message).code("server_busy");
+    Problem { retry_after_seconds: Some(RETRY_AFTER_SECONDS), ..problem }
+}
+
+/// The whole body, within its size and time.
+async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
+    let too_large = || {
+        let message = format!("the body is above {limit} bytes, the most that this server reads");
+        Problem::new(413, "invalid_request_error", message).code("body_too_large")
+    };
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    if announced.and_then(|text| text.parse::<u64>().ok()).is_some_and(|n| n > limit as u64) {
+        return Err(too_large());
+    }
+    match timeout(READING, to_bytes(body, limit)).await {
+        Ok(Ok(bytes)) => Ok(bytes.into()),
+        // Whether it was too large or broke off: who broke off does not read this.
+        Ok(Err(_)) => Err(too_large()),
+        Err(_) => Err(Problem::new(408, "invalid_request_error", "the body came too slowly")),
+    }
+}
+
+/// Reads the request and puts its clip down, off the thread that speaks to everybody.
+async fn prepare(
+    app: &Arc<App>,
+    body: Vec<u8>,
+) -> Result<(Chat, Job, tokio::sync::mpsc::UnboundedReceiver<Event>), Problem> {
+    let stopped = || Problem::server("the server is stopping");
+    let turn = app.parsing.acquire().await.map_err(|_| stopped())?;
+    let shared = Arc::clone(app);
+    let prepared = tokio::task::spawn_blocking(move || {
+        let settings = &shared.settings;
+        let mut chat = Chat::read(&body, &settings.limits)?;
+        drop(body);
+        known_model(settings, chat.model.as_deref())?;
+        let clip = match chat.shown.take() {
+            Some(shown) => Some(media::place(&shown, settings.media_root.as_deref())?),
+            None => None,
+        };
+        let (sender, events) = unbounded_channel();
+        let messages = std::mem::take(&mut chat.messages);
+        let job = Job { messages, clip, wish: chat.wish.clone(), events: sender };
+        Ok((chat, job, events))
+    });
+    let outcome = prepared.await;
+    drop(turn);
+    outcome.map_err(|error| {
+        tracing::error!(%error, "reading a request ended in a panic");
+        Problem::server("the server failed on this request; its log says where")
+    })?
+}

@@ -1,0 +1,92 @@
+//! A reply as it is sampled: server-sent events, for as long as the client listens.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::response::sse::{Event as Sse, KeepAlive, Sse as Stream};
+use axum::response::{IntoResponse, Response};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, channel};
+use tokio::time::Instant;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::problem::Problem;
+use super::reply::{Chunks, Event};
+
+/// Pieces that wait for a slow client.
+const WAITING: usize = 64;
+/// Time after which a client that reads nothing is given up.
+const STALLED: Duration = Duration::from_secs(60);
+
+/// Answers with a stream. `first` came before it was sure that the request would be answered.
+/// `ended` is told whether the stream reached its end.
+pub fn respond(
+    first: Event,
+    events: UnboundedReceiver<Event>,
+    chunks: Chunks,
+    deadline: Instant,
+    permit: OwnedSemaphorePermit,
+    ended: impl FnOnce(bool) + Send + 'static,
+) -> Response {
+    let (sender, receiver): (Sender<String>, Receiver<String>) = channel(WAITING);
+    tokio::spawn(async move {
+        let pumped = pump(first, events, chunks, &sender);
+        let end = match tokio::time::timeout_at(deadline, pumped).await {
+            Ok(end) => end,
+            Err(_) => {
+                let body = too_slow().body().to_string();
+                drop(sender.try_send(body));
+                false
+            }
+        };
+        ended(end);
+        drop(permit);
+    });
+    let data =
+        ReceiverStream::new(receiver).map(|data| Ok::<Sse, Infallible>(Sse::default().data(data)));
+    Stream::new(data).keep_alive(KeepAlive::default()).into_response()
+}
+
+/// What a request is told whose time is over.
+#[must_use]
+pub fn too_slow() -> Problem {
+    Problem::new(504, "server_error", "the reply took longer than this server's time for a request")
+        .code("timeout")
+}
+
+/// True where the reply came to its end. Returning drops `events`, which cancels what is left.
+async fn pump(
+    first: Event,
+    mut events: UnboundedReceiver<Event>,
+    mut chunks: Chunks,
+    sender: &Sender<String>,
+) -> bool {
+    let mut next = Some(first);
+    loop {
+        let event = match next.take() {
+            Some(event) => event,
+            None => tokio::select! {
+                () = sender.closed() => return false,
+                event = events.recv() => match event {
+                    Some(event) => event,
+                    None => Event::Failed(Problem::server("the reply broke off")),
+                },
+            },
+        };
+        let failed = matches!(event, Event::Failed(_));
+        let (pieces, last) = match chunks.of(event) {
+            Ok(pieces) => pieces,
+            Err(problem) => (vec![problem.body().to_string()], true),
+        };
+        for piece in pieces {
+            match tokio::time::timeout(STALLED, sender.send(piece)).await {
+                Ok(Ok(())) => {}
+                _ => return false,
+            }
+        }
+        if last {
+            return !failed;
+        }
+    }
+}
