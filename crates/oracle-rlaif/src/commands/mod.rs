@@ -67,6 +67,14 @@ enum Command {
     /// Ask a checkpoint about a video
     Generate(generate::GenerateArgs),
     /// Serve a checkpoint behind an OpenAI-compatible endpoint
+    ///
+    /// Any client of OpenAI's chat completions can ask it: curl, the `openai` packages, or another
+    /// run that takes this checkpoint as its Oracle. A conversation may show one clip: a video or
+    /// images as `data:` URLs, a path inside `--media-root`, or a clip of ClipWorld, `world:test/3`.
+    /// Nothing is fetched from the network. Replies can be streamed, several for one prompt (`n`),
+    /// and come with log-probabilities.
+    ///
+    /// Without a key the server listens to this machine alone. Ctrl-C ends it in good order.
     Serve(serve::ServeArgs),
     /// Write an adapter and its base as one plain checkpoint
     Merge(merge::MergeArgs),

@@ -13,14 +13,6 @@ use rlaif_video::Sampling;
 use super::progress::{print, say};
 use super::{Context, Outcome};
 
-/// Serves the model to any client of OpenAI's chat completions: curl, the `openai` packages, or
-/// another run that takes this checkpoint as its Oracle.
-///
-/// A conversation may show one clip: a video or images as `data:` URLs, a path inside
-/// `--media-root`, or a clip of ClipWorld, `world:test/3`. Nothing is fetched from the network.
-/// Replies can be streamed, several for one prompt (`n`), and come with log-probabilities.
-///
-/// Without a key the server listens to this machine alone. Ctrl-C ends it in good order.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   oracle-rlaif serve --checkpoint runs/first/train
@@ -101,15 +93,15 @@ pub(crate) fn run(context: &Context, args: &ServeArgs) -> Result<Outcome> {
         max_body_bytes: (args.max_body_mib as usize) << 20,
         timeout: Duration::from_secs(u64::from(args.timeout_seconds)),
     };
+    let sampling = args.frames.map(|frames| Sampling::Uniform { frames });
+    if let Some(sampling) = &sampling {
+        sampling.validate().context("`--frames`")?;
+    }
     // Before the model: a taken port is known at once.
     let listener = TcpListener::bind(address)
         .with_context(|| format!("cannot listen at `{address}`; choose another `--port`"))?;
     let at = listener.local_addr().context("the server's socket")?;
     let folder = Folder::open(&args.checkpoint, &context.device)?;
-    let sampling = args.frames.map(|frames| Sampling::Uniform { frames });
-    if let Some(sampling) = &sampling {
-        sampling.validate().context("`--frames`")?;
-    }
     let video = VideoConfig { sampling, ..VideoConfig::default() };
     let engine = Engine::new(folder, &video, limits)?;
     let model_name = args.model_name.clone().unwrap_or_else(|| name_of(&args.checkpoint));
@@ -127,8 +119,8 @@ pub(crate) fn run(context: &Context, args: &ServeArgs) -> Result<Outcome> {
     })?;
     if !quiet {
         say(&format!(
-            "{} requests answered, {} refused, {} failed",
-            counts.answered, counts.refused, counts.failed
+            "{} requests answered, {} refused, {} failed, {} given up by their clients",
+            counts.answered, counts.refused, counts.failed, counts.left
         ));
     }
     Ok(Outcome::Done)

@@ -17,13 +17,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::problem::{Problem, quoted};
 use super::reply::{Chunks, Collected, Event, Head};
 use super::request::Chat;
+use super::tally::{Counts, End, Tally};
 use super::worker::Job;
 use super::{Settings, guard, media, stream};
 
@@ -36,17 +37,6 @@ const DRAINING: Duration = Duration::from_secs(30);
 /// Seconds after which a refused client may try again.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
-/// What a server did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Requests that got their whole reply.
-    pub answered: u64,
-    /// Requests that were refused: status 400 to 499.
-    pub refused: u64,
-    /// Requests that the server failed on: status 500 and above, or a stream that broke off.
-    pub failed: u64,
-}
-
 /// What the routes share.
 pub struct App {
     settings: Settings,
@@ -54,46 +44,33 @@ pub struct App {
     free: Arc<Semaphore>,
     /// One body at a time becomes values.
     parsing: Semaphore,
-    answered: AtomicU64,
-    refused: AtomicU64,
-    failed: AtomicU64,
+    tally: Tally,
+    sampled_tokens: Arc<AtomicU64>,
     started: u64,
 }
 
 impl App {
-    /// For a queue of jobs.
+    /// For a queue of jobs, and the worker's count of tokens.
     #[must_use]
-    pub fn new(settings: Settings, jobs: mpsc::Sender<Job>) -> Self {
+    pub fn new(
+        settings: Settings,
+        jobs: mpsc::Sender<Job>,
+        sampled_tokens: Arc<AtomicU64>,
+    ) -> Self {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         App {
             free: Arc::new(Semaphore::new(settings.limits.max_concurrent)),
             parsing: Semaphore::new(1),
             settings,
             jobs,
-            answered: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
+            tally: Tally::default(),
+            sampled_tokens,
             started: now.map_or(0, |now| now.as_secs()),
         }
     }
 
-    fn counts(&self) -> Counts {
-        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Counts {
-            answered: of(&self.answered),
-            refused: of(&self.refused),
-            failed: of(&self.failed),
-        }
-    }
-
-    fn ended(&self, whole: bool) {
-        let count = if whole { &self.answered } else { &self.failed };
-        count.fetch_add(1, Ordering::Relaxed);
-    }
-
     fn refuse(&self, problem: Problem) -> Response {
-        let count = if problem.status < 500 { &self.refused } else { &self.failed };
-        count.fetch_add(1, Ordering::Relaxed);
+        self.tally.add(if problem.status < 500 { End::Refused } else { End::Failed });
         tracing::info!(%problem, "a request is refused");
         problem.into_response()
     }
@@ -105,6 +82,38 @@ impl App {
             "created": self.started,
             "owned_by": "oracle-rlaif",
         })
+    }
+}
+
+/// One of the requests that are taken at once. Given up without an end, its client left.
+pub struct Ticket {
+    app: Arc<App>,
+    _permit: OwnedSemaphorePermit,
+    ended: bool,
+}
+
+impl Ticket {
+    fn take(app: &Arc<App>) -> Result<Ticket, Problem> {
+        match Arc::clone(&app.free).try_acquire_owned() {
+            Ok(permit) => Ok(Ticket { app: Arc::clone(app), _permit: permit, ended: false }),
+            Err(_) => Err(busy(app.settings.limits.max_concurrent)),
+        }
+    }
+
+    /// Counts how the request ended, unless that is counted elsewhere.
+    pub fn end(mut self, how: Option<End>) {
+        self.ended = true;
+        if let Some(how) = how {
+            self.app.tally.add(how);
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.app.tally.add(End::Left);
+        }
     }
 }
 
@@ -132,7 +141,7 @@ pub fn serve(
     runtime.block_on(accept(listener, &app, stopping))?;
     // Blocking work that is still under way holds a sender of jobs; the worker outlives it.
     runtime.shutdown_timeout(Duration::from_secs(1));
-    Ok(app.counts())
+    Ok(app.tally.counts())
 }
 
 async fn accept(
@@ -226,7 +235,7 @@ async fn no_method(State(here): State<Here>) -> Response {
 
 /// That the server lives, and what it did; tells nobody what it serves.
 async fn health(State(here): State<Here>) -> Response {
-    let counts = here.app.counts();
+    let counts = here.app.tally.counts();
     let in_progress = here.app.settings.limits.max_concurrent - here.app.free.available_permits();
     json_response(
         &json!({
@@ -235,6 +244,8 @@ async fn health(State(here): State<Here>) -> Response {
             "answered": counts.answered,
             "refused": counts.refused,
             "failed": counts.failed,
+            "left": counts.left,
+            "sampled_tokens": here.app.sampled_tokens.load(Ordering::Relaxed),
         })
         .to_string(),
     )
@@ -282,44 +293,63 @@ async fn chat(State(here): State<Here>, request: Request) -> Response {
 }
 
 async fn converse(here: &Here, request: Request) -> Result<Response, Problem> {
-    let app = &here.app;
-    let limits = app.settings.limits;
-    let deadline = Instant::now() + limits.timeout;
+    let deadline = Instant::now() + here.app.settings.limits.timeout;
     let (head, body) = request.into_parts();
-    guard::admit(app.settings.key.as_ref(), here.at, &head.headers)?;
+    guard::admit(here.app.settings.key.as_ref(), here.at, &head.headers)?;
     guard::json_only(&head.headers)?;
-    let Ok(permit) = Arc::clone(&app.free).try_acquire_owned() else {
-        return Err(busy(limits.max_concurrent));
-    };
-    let body = read_body(&head.headers, body, limits.max_body_bytes).await?;
-    let (chat, job, mut events) = prepare(app, body).await?;
-    app.jobs.send(job).map_err(|_| Problem::server("the server is stopping"))?;
-    let model = &app.settings.model_name;
-    if chat.stream {
-        // Until the prompt is made, a refusal still has a status of its own.
-        let first = timeout_at(deadline, events.recv()).await.map_err(|_| stream::too_slow())?;
-        let first = match first {
-            Some(Event::Failed(problem)) => return Err(problem),
-            Some(event) => event,
-            None => return Err(Problem::server("the reply broke off")),
-        };
-        let chunks = Chunks::new(Head::new(model, true), chat.wish.n, chat.include_usage);
-        let counted = Arc::clone(app);
-        let ended = move |whole| counted.ended(whole);
-        return Ok(stream::respond(first, events, chunks, deadline, permit, ended));
-    }
-    let mut collected = Collected::new(chat.wish.n, chat.wish.top_logprobs.is_some());
-    loop {
-        let event = timeout_at(deadline, events.recv()).await.map_err(|_| stream::too_slow())?;
-        let event = event.ok_or_else(|| Problem::server("the reply broke off"))?;
-        if collected.add(event)? {
-            break;
+    let ticket = Ticket::take(&here.app)?;
+    match answer(&here.app, &head.headers, body, deadline).await {
+        Ok(Answer::Whole(text)) => {
+            ticket.end(Some(End::Answered));
+            Ok(json_response(&text))
+        }
+        Ok(Answer::Stream { first, events, chunks }) => {
+            Ok(stream::respond(first, events, chunks, deadline, ticket))
+        }
+        Err(problem) => {
+            ticket.end(None);
+            Err(problem)
         }
     }
-    let text = collected.json(&Head::new(model, false))?;
-    app.ended(true);
-    drop(permit);
-    Ok(json_response(&text))
+}
+
+/// What a request gets.
+enum Answer {
+    Whole(String),
+    Stream { first: Event, events: UnboundedReceiver<Event>, chunks: Chunks },
+}
+
+async fn answer(
+    app: &Arc<App>,
+    headers: &HeaderMap,
+    body: Body,
+    deadline: Instant,
+) -> Result<Answer, Problem> {
+    let body = read_body(headers, body, app.settings.limits.max_body_bytes).await?;
+    let (chat, job, mut events) = prepare(app, body).await?;
+    app.jobs.send(job).map_err(|_| Problem::server("the server is stopping"))?;
+    let head = Head::new(&app.settings.model_name, chat.stream);
+    if chat.stream {
+        // Until the prompt is made, a refusal still has a status of its own.
+        return match next(&mut events, deadline).await? {
+            Event::Failed(problem) => Err(problem),
+            first => {
+                let chunks = Chunks::new(head, chat.wish.n, chat.include_usage);
+                Ok(Answer::Stream { first, events, chunks })
+            }
+        };
+    }
+    let mut collected = Collected::new(chat.wish.n, chat.wish.top_logprobs.is_some());
+    while !collected.add(next(&mut events, deadline).await?)? {}
+    Ok(Answer::Whole(collected.json(&head)?))
+}
+
+async fn next(events: &mut UnboundedReceiver<Event>, deadline: Instant) -> Result<Event, Problem> {
+    match timeout_at(deadline, events.recv()).await {
+        Ok(Some(event)) => Ok(event),
+        Ok(None) => Err(Problem::server("the reply broke off")),
+        Err(_) => Err(stream::too_slow()),
+    }
 }
 
 fn busy(max_concurrent: usize) -> Problem {
@@ -351,7 +381,7 @@ async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Vec<
 async fn prepare(
     app: &Arc<App>,
     body: Vec<u8>,
-) -> Result<(Chat, Job, tokio::sync::mpsc::UnboundedReceiver<Event>), Problem> {
+) -> Result<(Chat, Job, UnboundedReceiver<Event>), Problem> {
     let stopped = || Problem::server("the server is stopping");
     let turn = app.parsing.acquire().await.map_err(|_| stopped())?;
     let shared = Arc::clone(app);

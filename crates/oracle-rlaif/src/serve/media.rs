@@ -200,7 +200,11 @@ fn percent_decoded(text: &str) -> Option<String> {
 
 /// A folder that only this user may look into.
 fn private_folder() -> Result<TempDir, Problem> {
-    tempfile::Builder::new().prefix("oracle-rlaif-serve-").tempdir().map_err(|error| full(&error))
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("oracle-rlaif-serve-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.tempdir().map_err(|error| full(&error))
 }
 
 fn write(folder: &TempDir, name: &str, bytes: &[u8]) -> Result<PathBuf, Problem> {

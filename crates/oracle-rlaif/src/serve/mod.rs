@@ -28,11 +28,12 @@ pub mod problem;
 pub mod reply;
 pub mod request;
 pub mod stream;
+pub mod tally;
 pub mod text;
 pub mod worker;
 
-pub use http::Counts;
 pub use key::ApiKey;
+pub use tally::Counts;
 pub use worker::Engine;
 
 /// What bounds a request and the work at once.
@@ -77,7 +78,7 @@ pub fn run(
 ) -> Result<Counts> {
     listener.set_nonblocking(true).context("the server's socket")?;
     let (sender, jobs) = mpsc::channel();
-    let app = Arc::new(http::App::new(settings, sender));
+    let app = Arc::new(http::App::new(settings, sender, engine.sampled_tokens()));
     let speaker = std::thread::Builder::new()
         .name("serve-http".to_owned())
         .spawn(move || http::serve(listener, app, stopping))

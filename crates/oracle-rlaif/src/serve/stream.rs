@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use axum::response::sse::{Event as Sse, KeepAlive, Sse as Stream};
 use axum::response::{IntoResponse, Response};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, channel};
 use tokio::time::Instant;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::http::Ticket;
 use super::problem::Problem;
 use super::reply::{Chunks, Event};
+use super::tally::End;
 
 /// Pieces that wait for a slow client.
 const WAITING: usize = 64;
@@ -20,14 +21,12 @@ const WAITING: usize = 64;
 const STALLED: Duration = Duration::from_secs(60);
 
 /// Answers with a stream. `first` came before it was sure that the request would be answered.
-/// `ended` is told whether the stream reached its end.
 pub fn respond(
     first: Event,
     events: UnboundedReceiver<Event>,
     chunks: Chunks,
     deadline: Instant,
-    permit: OwnedSemaphorePermit,
-    ended: impl FnOnce(bool) + Send + 'static,
+    ticket: Ticket,
 ) -> Response {
     let (sender, receiver): (Sender<String>, Receiver<String>) = channel(WAITING);
     tokio::spawn(async move {
@@ -37,11 +36,10 @@ pub fn respond(
             Err(_) => {
                 let body = too_slow().body().to_string();
                 drop(sender.try_send(body));
-                false
+                End::Failed
             }
         };
-        ended(end);
-        drop(permit);
+        ticket.end(Some(end));
     });
     let data =
         ReceiverStream::new(receiver).map(|data| Ok::<Sse, Infallible>(Sse::default().data(data)));
@@ -55,19 +53,19 @@ pub fn too_slow() -> Problem {
         .code("timeout")
 }
 
-/// True where the reply came to its end. Returning drops `events`, which cancels what is left.
+/// How the reply came to its end. Returning drops `events`, which cancels what is left.
 async fn pump(
     first: Event,
     mut events: UnboundedReceiver<Event>,
     mut chunks: Chunks,
     sender: &Sender<String>,
-) -> bool {
+) -> End {
     let mut next = Some(first);
     loop {
         let event = match next.take() {
             Some(event) => event,
             None => tokio::select! {
-                () = sender.closed() => return false,
+                () = sender.closed() => return End::Left,
                 event = events.recv() => match event {
                     Some(event) => event,
                     None => Event::Failed(Problem::server("the reply broke off")),
@@ -82,11 +80,11 @@ async fn pump(
         for piece in pieces {
             match tokio::time::timeout(STALLED, sender.send(piece)).await {
                 Ok(Ok(())) => {}
-                _ => return false,
+                _ => return End::Left,
             }
         }
         if last {
-            return !failed;
+            return if failed { End::Failed } else { End::Answered };
         }
     }
 }

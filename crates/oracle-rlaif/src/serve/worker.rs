@@ -6,6 +6,7 @@
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 
 use anyhow::Result;
@@ -53,6 +54,7 @@ pub struct Engine {
     vocabulary: Vocabulary,
     limits: Limits,
     uploads: usize,
+    sampled_tokens: Arc<AtomicU64>,
 }
 
 /// A job with its encoded prompt to come, and its continuations still to end.
@@ -74,7 +76,15 @@ impl Engine {
         let builder = folder.builder(video, folder::world_clips(), 1)?;
         let vocabulary = vocabulary(&folder.tokenizer, &folder.model);
         let (model, tokenizer) = (folder.model, folder.tokenizer);
-        Ok(Engine { model, tokenizer, builder, vocabulary, limits, uploads: 0 })
+        let sampled_tokens = Arc::default();
+        let uploads = 0;
+        Ok(Engine { model, tokenizer, builder, vocabulary, limits, uploads, sampled_tokens })
+    }
+
+    /// Tokens sampled so far, end tokens and those of cancelled replies among them.
+    #[must_use]
+    pub fn sampled_tokens(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.sampled_tokens)
     }
 
     /// Answers jobs until nobody can send any.
@@ -187,6 +197,7 @@ impl Engine {
         let mut observe = |token: &rlaif_rollout::Observed<'_>| {
             let (prompt, continuation) = &mut continuations[token.request];
             let one = &mut ready[*prompt];
+            self.sampled_tokens.fetch_add(1, Ordering::Relaxed);
             if one.job.events.is_closed() {
                 return ControlFlow::Break(());
             }

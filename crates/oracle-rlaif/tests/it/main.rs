@@ -14,4 +14,5 @@ mod packed;
 mod quickstart;
 mod reproduce;
 mod resume;
+mod serve;
 mod support;

@@ -8,6 +8,10 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 
+/// Byte-level and SentencePiece tokenizers.
+const FIXTURES: [&str; 6] =
+    ["llava-a", "llava-b", "qwen2_5-vl-a", "qwen2_5-vl-b", "smolvlm-a", "smolvlm-b"];
+
 fn fixture(name: &str) -> Arc<ChatTokenizer> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rlaif-model/tests/fixtures");
     Arc::new(ChatTokenizer::open(fixtures.join(name)).expect("a tokenizer"))
