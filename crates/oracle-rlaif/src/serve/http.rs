@@ -131,14 +131,14 @@ struct Here {
 /// Fails where the runtime or the socket cannot be had.
 pub fn serve(
     listener: std::net::TcpListener,
-    app: Arc<App>,
+    app: &Arc<App>,
     stopping: impl FnOnce(),
 ) -> Result<Counts> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the runtime that speaks HTTP")?;
-    runtime.block_on(accept(listener, &app, stopping))?;
+    runtime.block_on(accept(listener, app, stopping))?;
     // Blocking work that is still under way holds a sender of jobs; the worker outlives it.
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(app.tally.counts())

@@ -118,7 +118,8 @@ fn decode(url: &str, family: &str, at: &str) -> Result<Vec<u8>, Problem> {
     };
     let head = head.to_ascii_lowercase();
     // A GIF or WebP may come as a video, too.
-    if !head.starts_with(family) && !(family == "video/" && head.starts_with("image/")) {
+    let fits = head.starts_with(family) || (family == "video/" && head.starts_with("image/"));
+    if !fits {
         let got = quoted(&head);
         return Err(bad(format!("{at}: expected `data:{family}...;base64,...`, got {got}")));
     }

@@ -81,7 +81,7 @@ pub fn run(
     let app = Arc::new(http::App::new(settings, sender, engine.sampled_tokens()));
     let speaker = std::thread::Builder::new()
         .name("serve-http".to_owned())
-        .spawn(move || http::serve(listener, app, stopping))
+        .spawn(move || http::serve(listener, &app, stopping))
         .context("the thread that speaks HTTP")?;
     // Ends when the speaker has dropped its end of the queue.
     engine.work(&jobs);

@@ -18,9 +18,10 @@ use super::tally::End;
 /// Pieces that wait for a slow client.
 const WAITING: usize = 64;
 /// Time after which a client that reads nothing is given up.
-const STALLED: Duration = Duration::from_secs(60);
+const STALLED: Duration = Duration::from_mins(1);
 
 /// Answers with a stream. `first` came before it was sure that the request would be answered.
+#[must_use]
 pub fn respond(
     first: Event,
     events: UnboundedReceiver<Event>,
@@ -31,14 +32,11 @@ pub fn respond(
     let (sender, receiver): (Sender<String>, Receiver<String>) = channel(WAITING);
     tokio::spawn(async move {
         let pumped = pump(first, events, chunks, &sender);
-        let end = match tokio::time::timeout_at(deadline, pumped).await {
-            Ok(end) => end,
-            Err(_) => {
-                let body = too_slow().body().to_string();
-                drop(sender.try_send(body));
-                End::Failed
-            }
-        };
+        let end = tokio::time::timeout_at(deadline, pumped).await.unwrap_or_else(|_| {
+            let body = too_slow().body().to_string();
+            drop(sender.try_send(body));
+            End::Failed
+        });
         ticket.end(Some(end));
     });
     let data =
@@ -60,23 +58,10 @@ async fn pump(
     mut chunks: Chunks,
     sender: &Sender<String>,
 ) -> End {
-    let mut next = Some(first);
+    let mut event = first;
     loop {
-        let event = match next.take() {
-            Some(event) => event,
-            None => tokio::select! {
-                () = sender.closed() => return End::Left,
-                event = events.recv() => match event {
-                    Some(event) => event,
-                    None => Event::Failed(Problem::server("the reply broke off")),
-                },
-            },
-        };
         let failed = matches!(event, Event::Failed(_));
-        let (pieces, last) = match chunks.of(event) {
-            Ok(pieces) => pieces,
-            Err(problem) => (vec![problem.body().to_string()], true),
-        };
+        let Ok((pieces, last)) = chunks.of(event) else { return End::Failed };
         for piece in pieces {
             match tokio::time::timeout(STALLED, sender.send(piece)).await {
                 Ok(Ok(())) => {}
@@ -86,5 +71,11 @@ async fn pump(
         if last {
             return if failed { End::Failed } else { End::Answered };
         }
+        event = tokio::select! {
+            () = sender.closed() => return End::Left,
+            event = events.recv() => {
+                event.unwrap_or_else(|| Event::Failed(Problem::server("the reply broke off")))
+            }
+        };
     }
 }

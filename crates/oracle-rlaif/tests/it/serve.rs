@@ -2,4 +2,5 @@
 
 mod answers;
 mod client;
+mod clips;
 mod hostile;

@@ -57,16 +57,19 @@ fn check_against_generate(reply: &Value, seed: &str, temperature: &str) {
     );
     assert_eq!(reply["usage"]["prompt_tokens"], expected["prompt_tokens"]);
     assert_eq!(reply["usage"]["completion_tokens"], sampled);
-    let total = expected["prompt_tokens"].as_u64().unwrap() + sampled as u64;
+    let total = expected["prompt_tokens"].as_u64().expect("it is there") + sampled as u64;
     assert_eq!(reply["usage"]["total_tokens"], total);
     let bytes: Vec<u8> = choice["logprobs"]["content"]
         .as_array()
-        .unwrap()
+        .expect("it is there")
         .iter()
         .flat_map(|token| token["bytes"].as_array().expect("bytes").clone())
-        .map(|byte| u8::try_from(byte.as_u64().unwrap()).unwrap())
+        .map(|byte| u8::try_from(byte.as_u64().expect("it is there")).expect("it is there"))
         .collect();
-    assert_eq!(String::from_utf8(bytes).unwrap(), choice["message"]["content"].as_str().unwrap());
+    assert_eq!(
+        String::from_utf8(bytes).expect("it is there"),
+        choice["message"]["content"].as_str().expect("it is there")
+    );
 }
 
 #[test]
@@ -97,8 +100,9 @@ fn put_together(chunks: &[Value], n: usize) -> Vec<(String, Vec<Value>, Value)> 
     for chunk in chunks {
         assert_eq!(chunk["object"], "chat.completion.chunk");
         assert_eq!(chunk["id"], chunks[0]["id"]);
-        for choice in chunk["choices"].as_array().unwrap() {
-            let out = &mut choices[usize::try_from(choice["index"].as_u64().unwrap()).unwrap()];
+        for choice in chunk["choices"].as_array().expect("it is there") {
+            let out = &mut choices[usize::try_from(choice["index"].as_u64().expect("it is there"))
+                .expect("it is there")];
             out.0 += choice["delta"]["content"].as_str().unwrap_or_default();
             out.1.extend(choice["logprobs"]["content"].as_array().cloned().unwrap_or_default());
             if !choice["finish_reason"].is_null() {

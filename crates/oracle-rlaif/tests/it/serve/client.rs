@@ -32,7 +32,10 @@ impl Reply {
         let data: Vec<&str> =
             self.body.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
         assert_eq!(data.last(), Some(&"[DONE]"), "{}", self.body);
-        data[..data.len() - 1].iter().map(|data| serde_json::from_str(data).unwrap()).collect()
+        data[..data.len() - 1]
+            .iter()
+            .map(|data| serde_json::from_str(data).expect("JSON"))
+            .collect()
     }
 }
 
@@ -61,21 +64,20 @@ impl Server {
 
     pub(super) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(&self.address).expect("it listens");
-        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time");
+        stream.set_read_timeout(Some(Duration::from_mins(1))).expect("a time");
         stream
     }
 
     /// One request on a connection of its own.
     pub(super) fn send(&self, line: &str, headers: &[&str], body: &[u8]) -> Reply {
         let mut stream = self.connect();
-        let mut head = format!("{line} HTTP/1.1\r\nConnection: close\r\n");
+        let mut lines = vec![format!("{line} HTTP/1.1"), "Connection: close".to_owned()];
         if !headers.iter().any(|header| header.starts_with("Host:")) {
-            head += &format!("Host: {}\r\n", self.address);
+            lines.push(format!("Host: {}", self.address));
         }
-        for header in headers {
-            head += &format!("{header}\r\n");
-        }
-        head += &format!("Content-Length: {}\r\n\r\n", body.len());
+        lines.extend(headers.iter().map(|header| (*header).to_owned()));
+        lines.push(format!("Content-Length: {}\r\n\r\n", body.len()));
+        let head = lines.join("\r\n");
         stream.write_all(head.as_bytes()).expect("the head is sent");
         // A server that refuses a body may close before it has read all of it.
         drop(stream.write_all(body));

@@ -16,7 +16,7 @@ fn error(server: &Server, request: &Value) -> (u16, Value) {
     (reply.status, reply.json()["error"].clone())
 }
 
-fn shows(part: Value) -> Value {
+fn shows(part: &Value) -> Value {
     json!({"max_tokens": 1, "messages": [{"role": "user", "content": [
         part, {"type": "text", "text": "what moves ?"}]}]})
 }
@@ -36,7 +36,7 @@ fn promised_png(side: u32) -> Vec<u8> {
                 crc = (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg());
             }
         }
-        let len = u32::try_from(data.len()).unwrap().to_be_bytes();
+        let len = u32::try_from(data.len()).expect("it is there").to_be_bytes();
         [&len, kind.as_slice(), data, &(!crc).to_be_bytes()].concat()
     };
     let size = side.to_be_bytes();
@@ -50,13 +50,13 @@ fn what_cannot_be_answered_is_refused_by_field_and_the_server_lives_on() {
     let server = Server::start(&[]);
     let video = |url: &str| json!({"type": "video_url", "video_url": {"url": url}});
     for (request, code) in [
-        (shows(image(&promised_png(30_000))), "invalid_clip"),
-        (shows(image(&promised_png(100))), "invalid_clip"),
-        (shows(image(b"no image at all")), "invalid_clip"),
-        (shows(video("data:video/mp4;base64,#EXT")), ""),
-        (shows(video("http://127.0.0.1/a.mp4")), "not_fetched"),
-        (shows(video("/etc/passwd")), "no_media_root"),
-        (shows(video("world:test/\u{1b}[2J")), ""),
+        (shows(&image(&promised_png(30_000))), "invalid_clip"),
+        (shows(&image(&promised_png(100))), "invalid_clip"),
+        (shows(&image(b"no image at all")), "invalid_clip"),
+        (shows(&video("data:video/mp4;base64,#EXT")), ""),
+        (shows(&video("http://127.0.0.1/a.mp4")), "not_fetched"),
+        (shows(&video("/etc/passwd")), "no_media_root"),
+        (shows(&video("world:test/\u{1b}[2J")), ""),
         (ask("x", json!({"tools": [{"type": "function"}]})), "unsupported_parameter"),
         (ask("x", json!({"response_format": {"type": "json_object"}})), "unsupported_parameter"),
         (ask("x", json!({"n": 17})), ""),
