@@ -91,7 +91,10 @@ impl Continuation {
 
     fn alternative(&self, id: u32, logprob: f32) -> Alternative {
         let token = self.text.would_add(id);
-        let bytes = (!token.contains('\u{FFFD}')).then(|| token.as_bytes().to_vec());
+        let bytes = self.text.bytes(id).or_else(|| {
+            let whole = !token.contains('\u{FFFD}');
+            whole.then(|| token.as_bytes().to_vec())
+        });
         Alternative { token, logprob, bytes }
     }
 }

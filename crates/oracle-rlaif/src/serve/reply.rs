@@ -50,11 +50,12 @@ pub enum Finish {
 /// A token and its log-probability under the model's own distribution, whatever was sampled from.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Alternative {
-    /// The text that it adds; a special token's spelling; part of a character as U+FFFD.
+    /// The text that it adds; a special token's spelling; part of a character as U+FFFD, the last
+    /// part as the whole.
     pub token: String,
     /// Natural logarithm of its probability.
     pub logprob: f32,
-    /// The bytes that it adds; `None` where it is part of a character.
+    /// Its bytes: those of all tokens together are the text. `None` where they are not known.
     pub bytes: Option<Vec<u8>>,
 }
 

@@ -73,24 +73,30 @@ impl Detokeniser {
     }
 
     /// The text that token `id` would add here, for a person: a special token by its spelling,
-    /// part of a character as U+FFFD.
+    /// part of a character as U+FFFD, its last part as the whole of it.
     #[must_use]
     pub fn would_add(&self, id: u32) -> String {
         let before = self.tokenizer.decode(&self.ids);
         let mut ids = self.ids.clone();
         ids.push(id);
         let after = self.tokenizer.decode(&ids);
-        let shared: usize = before
-            .trim_end_matches(INCOMPLETE)
-            .chars()
-            .zip(after.chars())
-            .take_while(|(a, b)| a == b)
-            .map(|(a, _)| a.len_utf8())
-            .sum();
+        let shared: usize = if after.starts_with(&before) {
+            before.len()
+        } else {
+            // It completes a character.
+            let certain = before.trim_end_matches(INCOMPLETE).chars().zip(after.chars());
+            certain.take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum()
+        };
         match &after[shared..] {
             "" => self.tokenizer.spelling(id).unwrap_or_default(),
             text => text.to_owned(),
         }
+    }
+
+    /// The bytes of token `id`, where it stands for bytes rather than for text.
+    #[must_use]
+    pub fn bytes(&self, id: u32) -> Option<Vec<u8>> {
+        self.tokenizer.raw_bytes(id)
     }
 }
 

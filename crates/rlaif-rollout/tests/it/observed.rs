@@ -37,9 +37,10 @@ fn watched(
             token.choice.logprob,
             token.ends,
         ));
-        match ends(token.request, token.position) {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
+        if ends(token.request, token.position) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
         }
     });
     (sampled, seen)

@@ -110,3 +110,20 @@ fn what_only_looked_like_a_stop_string_is_sent_after_all() {
 fn the_first_of_several_stop_strings_ends_the_text() {
     assert_eq!(stopped(&["two", "one"], &["say one two"]), (vec!["say ".to_owned()], true));
 }
+
+#[test]
+fn a_token_is_told_by_the_text_that_it_adds() {
+    let tokenizer = fixture("qwen2_5-vl-a");
+    let ids = tokenizer.encode_continuation("a\u{1f980}").unwrap();
+    let mut text = Detokeniser::new(Arc::clone(&tokenizer));
+    let mut told = Vec::new();
+    for id in &ids {
+        told.push(text.would_add(*id));
+        text.push(*id).unwrap();
+    }
+    assert!(told.len() >= 3 && told[0].starts_with('a'), "{told:?}");
+    assert!(told[1].contains('\u{FFFD}'), "{told:?}");
+    assert_eq!(told.last().unwrap(), "\u{1f980}");
+    let end = tokenizer.eos_ids()[0];
+    assert_eq!(text.would_add(end), tokenizer.spelling(end).unwrap());
+}

@@ -23,24 +23,6 @@ impl ChatTokenizer {
         largest.map_or(0, |id| id as usize + 1)
     }
 
-    /// A token as the vocabulary spells it: `</s>`, `Ġthe`, `<0xE2>`; `None` outside of the
-    /// vocabulary. [`decode`](Self::decode) makes text of tokens.
-    #[must_use]
-    pub fn spelling(&self, id: u32) -> Option<String> {
-        self.tokenizer.id_to_token(id)
-    }
-
-    /// True for a token that stands for one byte of a text by its value, `<0xE2>`: what a run of
-    /// them says is only known at its end.
-    #[must_use]
-    pub fn is_byte(&self, id: u32) -> bool {
-        let spelling = self.spelling(id).unwrap_or_default();
-        let digits = spelling.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
-        digits.is_some_and(|digits| {
-            digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
-        })
-    }
-
     /// Checks that the model in `dir` has an embedding for every token of a text.
     ///
     /// # Errors
