@@ -6,10 +6,10 @@ use super::problem::Problem;
 
 /// Fields that only mean something at other values than these: `null`, and the ones listed.
 const REFUSED: [(&str, &[&str], &str); 27] = [
-    ("tools", &["[]"], "tools are not supported"),
-    ("tool_choice", &["\"none\"", "\"auto\""], "tools are not supported"),
-    ("functions", &["[]"], "functions are not supported"),
-    ("function_call", &["\"none\"", "\"auto\""], "functions are not supported"),
+    ("tools", &["[]"], "the model calls nothing"),
+    ("tool_choice", &["\"none\"", "\"auto\""], "the model calls nothing"),
+    ("functions", &["[]"], "the model calls nothing"),
+    ("function_call", &["\"none\"", "\"auto\""], "the model calls nothing"),
     ("response_format", &[r#"{"type":"text"}"#], "replies are plain text"),
     ("logit_bias", &["{}"], "the logits are the model's"),
     ("presence_penalty", &["0"], "the logits are the model's"),
@@ -19,7 +19,7 @@ const REFUSED: [(&str, &[&str], &str); 27] = [
     ("typical_p", &["1"], "use `top_p` or `top_k`"),
     ("modalities", &[r#"["text"]"#], "replies are plain text"),
     ("audio", &[], "replies are plain text"),
-    ("prediction", &[], "predicted outputs are not supported"),
+    ("prediction", &[], "replies are sampled token by token"),
     ("web_search_options", &[], "this server asks no other"),
     ("reasoning_effort", &["\"none\""], "the model has no such setting"),
     ("verbosity", &["\"medium\""], "the model has no such setting"),

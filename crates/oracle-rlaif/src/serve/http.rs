@@ -1,21 +1,16 @@
-//! The routes, and what stands before them: connections, bodies and requests are bounded in
-//! number, size and time.
+//! The routes: who may ask, how much at once, and what a request gets.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -28,12 +23,8 @@ use super::tally::{Counts, End, Tally};
 use super::worker::Job;
 use super::{Settings, guard, media, stream};
 
-/// Connections at once.
-const CONNECTIONS: usize = 256;
-/// Time for a request's head, and for its body.
+/// Time for a request's body.
 const READING: Duration = Duration::from_secs(30);
-/// Time for requests under way after the server was asked to stop.
-const DRAINING: Duration = Duration::from_secs(30);
 /// Seconds after which a refused client may try again.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
@@ -67,6 +58,12 @@ impl App {
             sampled_tokens,
             started: now.map_or(0, |now| now.as_secs()),
         }
+    }
+
+    /// How requests ended so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.tally.counts()
     }
 
     fn refuse(&self, problem: Problem) -> Response {
@@ -119,100 +116,15 @@ impl Drop for Ticket {
 
 /// Where the server is and what it shares, for the routes.
 #[derive(Clone)]
-struct Here {
-    app: Arc<App>,
-    at: SocketAddr,
+pub struct Here {
+    /// What the routes share.
+    pub app: Arc<App>,
+    /// The address that is listened at.
+    pub at: SocketAddr,
 }
 
-/// Speaks HTTP until the process is asked to stop.
-///
-/// # Errors
-///
-/// Fails where the runtime or the socket cannot be had.
-pub fn serve(
-    listener: std::net::TcpListener,
-    app: &Arc<App>,
-    stopping: impl FnOnce(),
-) -> Result<Counts> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the runtime that speaks HTTP")?;
-    runtime.block_on(accept(listener, app, stopping))?;
-    // Blocking work that is still under way holds a sender of jobs; the worker outlives it.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    Ok(app.tally.counts())
-}
-
-async fn accept(
-    listener: std::net::TcpListener,
-    app: &Arc<App>,
-    stopping: impl FnOnce(),
-) -> Result<()> {
-    let at = listener.local_addr().context("the server's socket")?;
-    let listener = tokio::net::TcpListener::from_std(listener).context("the server's socket")?;
-    let router = router(Here { app: Arc::clone(app), at });
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
-    let graceful = GracefulShutdown::new();
-    let stop = stop_signal()?;
-    tokio::pin!(stop);
-    loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { break };
-        let accepted = tokio::select! {
-            () = &mut stop => break,
-            accepted = listener.accept() => accepted,
-        };
-        let (socket, _) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of file descriptors, mostly: others must close first.
-                tracing::warn!(%error, "a connection was not accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(READING)
-            .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router.clone()));
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended early");
-            }
-            drop(permit);
-        });
-    }
-    stopping();
-    drop(listener);
-    if timeout(DRAINING, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests under way were given up: their time to end is over");
-    }
-    Ok(())
-}
-
-/// Ready when the process is asked to stop; asked again, it ends at once.
-fn stop_signal() -> Result<impl Future<Output = ()>> {
-    #[cfg(unix)]
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        .context("listening for SIGTERM")?;
-    Ok(async move {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
-        #[cfg(not(unix))]
-        let _ = tokio::signal::ctrl_c().await;
-        tokio::spawn(async {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                std::process::exit(130);
-            }
-        });
-    })
-}
-
-fn router(here: Here) -> Router {
+/// All routes.
+pub fn router(here: Here) -> Router {
     Router::new()
         .route("/health", get(health))
         .route("/v1/models", get(models))
@@ -235,7 +147,7 @@ async fn no_method(State(here): State<Here>) -> Response {
 
 /// That the server lives, and what it did; tells nobody what it serves.
 async fn health(State(here): State<Here>) -> Response {
-    let counts = here.app.tally.counts();
+    let counts = here.app.counts();
     let in_progress = here.app.settings.limits.max_concurrent - here.app.free.available_permits();
     json_response(
         &json!({

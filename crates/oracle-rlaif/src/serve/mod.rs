@@ -5,7 +5,7 @@
 //!      ^------------------------ reply <----------- Event <---------'
 //! ```
 //!
-//! [`http`] has the routes and their guards, [`request`] and [`content`] read what a client sends,
+//! [`accept`] takes connections, [`http`] has the routes and [`guard`] says who may ask, [`request`] and [`content`] read what a client sends,
 //! [`media`] puts its clip where it can be read, [`worker`] answers whatever waits in one group
 //! pass, [`continuation`] and [`text`] turn tokens into pieces of text, and [`reply`] writes them
 //! in OpenAI's forms. What is refused is a [`problem`].
@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+pub mod accept;
 pub mod content;
 pub mod continuation;
 pub mod fields;
@@ -81,7 +82,7 @@ pub fn run(
     let app = Arc::new(http::App::new(settings, sender, engine.sampled_tokens()));
     let speaker = std::thread::Builder::new()
         .name("serve-http".to_owned())
-        .spawn(move || http::serve(listener, &app, stopping))
+        .spawn(move || accept::serve(listener, &app, stopping))
         .context("the thread that speaks HTTP")?;
     // Ends when the speaker has dropped its end of the queue.
     engine.work(&jobs);

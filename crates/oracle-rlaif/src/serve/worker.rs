@@ -245,3 +245,17 @@ fn guarded<T>(what: &str, work: impl FnOnce() -> Result<T, Problem>) -> Result<T
         Err(Problem::server("the server failed on this request; its log says where"))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_the_failure_of_its_request() {
+        let failed = guarded("a test", || -> Result<(), Problem> { panic!("of a kernel") });
+        let problem = failed.unwrap_err();
+        assert_eq!((problem.status, problem.kind), (500, "server_error"));
+        assert!(!problem.message.contains("kernel"), "{problem}");
+        assert_eq!(guarded("a test", || Ok(3)), Ok(3));
+    }
+}

@@ -5,7 +5,6 @@
 //! unless the template wrote one. One thing differs on purpose: text that spells a special token
 //! (a question about `</s>`, say) stays text; see the source of `protect`.
 
-mod bytes;
 mod clock;
 mod library;
 pub(in crate::hf) mod open;

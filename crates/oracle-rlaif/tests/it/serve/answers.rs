@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::client::{Server, ask};
+use super::client::{Server, ask, reply};
 use crate::support::{checkpoint, ok, text};
 
 const QUESTION: &str = "what color is the circle ?";
@@ -244,4 +244,36 @@ fn ctrl_c_ends_it_in_good_order() {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("curl http://127.0.0.1:"), "{said}");
     assert!(said.contains("1 requests answered, 0 refused, 0 failed"), "{said}");
+}
+
+/// What is under way when it is asked to stop gets its end; nobody else is let in.
+#[cfg(unix)]
+#[test]
+fn a_stream_that_is_under_way_ends_before_the_server_does() {
+    let mut server = Server::start(&[]);
+    let long = json!({"max_tokens": 200, "min_tokens": 200, "n": 4, "stream": true, "seed": 2});
+    let stream = server.begin(&ask(QUESTION, long));
+    server.wait_for(|health| health["sampled_tokens"].as_u64().expect("a count") > 0);
+    let (code, said) = server.interrupt();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("1 requests answered, 0 refused, 0 failed, 0 given up"), "{said}");
+    let chunks = reply(stream).chunks();
+    let ended = chunks.iter().filter(|chunk| chunk["choices"][0]["finish_reason"] == "length");
+    assert_eq!(ended.count(), 4);
+}
+
+#[test]
+fn a_request_whose_time_is_over_is_told_so_whole_or_in_pieces() {
+    let server = Server::start(&["--timeout-seconds", "1"]);
+    // Several seconds of work.
+    let long = json!({"max_tokens": 450, "min_tokens": 450, "n": 16, "temperature": 1});
+    let whole = server.chat(&ask(QUESTION, long.clone()));
+    assert_eq!((whole.status, &whole.json()["error"]["code"]), (504, &json!("timeout")));
+    let mut streamed = ask(QUESTION, long);
+    streamed["stream"] = json!(true);
+    let reply = server.chat(&streamed);
+    assert!(reply.body.contains("\"code\":\"timeout\""), "{}", reply.body);
+    assert!(!reply.body.contains("[DONE]"));
+    assert_eq!(server.get("/health").json()["failed"], 2);
+    assert!(server.lives());
 }

@@ -84,6 +84,20 @@ impl Server {
         reply(stream)
     }
 
+    /// Sends a request and leaves its connection open.
+    pub(super) fn begin(&self, request: &Value) -> TcpStream {
+        let body = request.to_string();
+        let mut stream = self.connect();
+        let head = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: \
+             close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).expect("the head is sent");
+        stream.write_all(body.as_bytes()).expect("the body is sent");
+        stream
+    }
+
     pub(super) fn post(&self, body: &[u8]) -> Reply {
         self.send("POST /v1/chat/completions", &["Content-Type: application/json"], body)
     }

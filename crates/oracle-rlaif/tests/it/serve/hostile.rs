@@ -189,15 +189,7 @@ fn a_full_server_says_so_and_a_client_that_leaves_frees_it() {
         let long = json!({
             "max_tokens": 400, "min_tokens": 400, "n": 16, "stream": stream, "temperature": 1,
         });
-        let body = ask("what moves ?", long).to_string();
-        let mut connection = server.connect();
-        let head = format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: \
-             application/json\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        connection.write_all(head.as_bytes()).unwrap();
-        connection.write_all(body.as_bytes()).unwrap();
+        let connection = server.begin(&ask("what moves ?", long));
         server.wait_for(|health| health["sampled_tokens"].as_u64().unwrap() > before);
         let reply = server.chat(&ask("what moves ?", json!({})));
         assert_eq!(reply.status, 429, "{}", reply.body);
