@@ -9,6 +9,9 @@ use rlaif_model::hf::ChatTokenizer;
 /// What decoders write for bytes that are no text, or not yet.
 const INCOMPLETE: char = '\u{FFFD}';
 
+/// Tokens before one that its text may depend on.
+const NEAR: usize = 8;
+
 /// A token changed text that was given out: the tokenizer's decoder looks back, and the pieces of
 /// an answer would not be its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,8 +79,10 @@ impl Detokeniser {
     /// part of a character as U+FFFD, its last part as the whole of it.
     #[must_use]
     pub fn would_add(&self, id: u32) -> String {
-        let before = self.tokenizer.decode(&self.ids);
-        let mut ids = self.ids.clone();
+        // No character and no joining of words reaches further back.
+        let near = self.ids.len().saturating_sub(NEAR);
+        let mut ids = self.ids[near..].to_vec();
+        let before = self.tokenizer.decode(&ids);
         ids.push(id);
         let after = self.tokenizer.decode(&ids);
         let shared: usize = if after.starts_with(&before) {
