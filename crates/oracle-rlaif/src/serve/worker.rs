@@ -18,7 +18,7 @@ use rlaif_rollout::{
     encode, sample_observed,
 };
 use rlaif_train::batch::vocabulary;
-use rlaif_video::Loader;
+use rlaif_video::{LoadOptions, Loader};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::Limits;
@@ -73,7 +73,10 @@ impl Engine {
     ///
     /// Fails where the settings of the video fit no model.
     pub fn new(folder: Folder, video: &VideoConfig, limits: Limits) -> Result<Self> {
-        let builder = folder.builder(video, folder::world_clips(), 1)?;
+        let mut builder = folder.builder(video, folder::world_clips(), 1)?;
+        // Everybody waits while a clip is read.
+        let reading = LoadOptions::default().timeout.min(limits.timeout);
+        builder.loader = Loader::new(LoadOptions { timeout: reading, ..LoadOptions::default() });
         let vocabulary = vocabulary(&folder.tokenizer, &folder.model);
         let (model, tokenizer) = (folder.model, folder.tokenizer);
         let sampled_tokens = Arc::default();

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
 use serde_json::json;
 
 use super::*;
@@ -104,4 +106,52 @@ fn what_is_no_request_is_refused_without_taking_memory_for_it() {
 fn commas_and_brackets_within_strings_are_no_values() {
     assert_eq!(count_values(br#"{"a": "[,{\",,", "b": [1, 2]}"#), 5);
     assert_eq!(count_values(br#""\\",1"#), 2);
+}
+
+/// A request with every kind of part, its bytes changed at random: refused or read, never a panic,
+/// and whatever is read keeps the bounds.
+#[test]
+fn mutated_requests_are_read_within_bounds_or_refused() {
+    let whole = json!({
+        "model": "m", "temperature": 0.5, "top_p": 0.9, "top_k": 3, "seed": 7, "n": 2,
+        "max_tokens": 9, "stop": ["a"], "logprobs": true, "top_logprobs": 1, "stream": true,
+        "stream_options": {"include_usage": true}, "tools": [], "logit_bias": {},
+        "messages": [
+            {"role": "system", "content": "s"},
+            {"role": "user", "content": [
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}},
+                {"type": "text", "text": "t\u{e9}"},
+                {"type": "text", "text": "more"}]},
+            {"role": "assistant", "content": "a"},
+            {"role": "user", "content": "u"}],
+    })
+    .to_string()
+    .into_bytes();
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let (mut read, mut refused) = (0, 0);
+    for _ in 0..20_000 {
+        let mut body = whole.clone();
+        for _ in 0..rng.random_range(1..4) {
+            let at = rng.random_range(0..body.len());
+            match rng.random_range(0..4) {
+                0 => body[at] = b"0,:[]{}\"-9e\\"[rng.random_range(0..12)],
+                1 => body[at] = rng.random(),
+                2 => drop(body.remove(at)),
+                _ => body.insert(at, rng.random()),
+            }
+        }
+        match Chat::read(&body, &limits()) {
+            Ok(chat) => {
+                read += 1;
+                assert!((1..=8).contains(&chat.wish.n), "{chat:?}");
+                assert!(chat.wish.max_tokens.is_none_or(|tokens| (1..=100).contains(&tokens)));
+                assert!((0.0..=2.0).contains(&chat.wish.sampling.temperature));
+            }
+            Err(problem) => {
+                refused += 1;
+                assert_eq!(problem.status, 400, "{problem}");
+            }
+        }
+    }
+    assert!(read > 1000 && refused > 1000, "{read} read, {refused} refused");
 }

@@ -127,3 +127,12 @@ fn a_token_is_told_by_the_text_that_it_adds() {
     let end = tokenizer.eos_ids()[0];
     assert_eq!(text.would_add(end), tokenizer.spelling(end).unwrap());
 }
+
+/// No tokenizer of the fixtures does so; another's decoder may, and is found out.
+#[test]
+fn text_that_was_sent_and_changes_is_an_error() {
+    let mut text = Detokeniser::new(fixture("llava-b"));
+    assert_eq!(text.advance("do n".to_owned(), 4), Ok("do n".to_owned()));
+    assert_eq!(text.advance("don't".to_owned(), 5), Err(Retracted));
+    assert_eq!(text.advance("do not".to_owned(), 6), Ok("ot".to_owned()));
+}

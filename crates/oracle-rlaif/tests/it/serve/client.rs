@@ -62,6 +62,10 @@ impl Server {
         Server { child, address }
     }
 
+    pub(super) fn port(&self) -> String {
+        self.address.rsplit(':').next().expect("a port").to_owned()
+    }
+
     pub(super) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(&self.address).expect("it listens");
         stream.set_read_timeout(Some(Duration::from_mins(1))).expect("a time");

@@ -1,6 +1,6 @@
 //! Hostile requests are refused with a reason, and the server lives on.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
 use base64::Engine as _;
 use serde_json::{Value, json};
@@ -131,9 +131,9 @@ fn a_key_is_asked_for_and_told_to_nobody() {
     let file = folder.path().join("key");
     std::fs::write(&file, format!("{KEY}\n")).unwrap();
     #[cfg(unix)]
-    let mut server = Server::start(&["--api-key-file", text(&file), "-v"]);
+    let mut server = Server::start(&["--api-key-file", text(&file), "-vvv"]);
     #[cfg(not(unix))]
-    let server = Server::start(&["--api-key-file", text(&file), "-v"]);
+    let server = Server::start(&["--api-key-file", text(&file), "-vvv"]);
     let request = ask("what moves ?", json!({"max_tokens": 1})).to_string();
     let with = |authorization: &str| {
         let headers = ["Content-Type: application/json", authorization];
@@ -177,6 +177,24 @@ fn a_web_page_cannot_ask() {
     assert!(!reply.head.to_lowercase().contains("access-control-allow"), "{}", reply.head);
     let preflight = server.send("OPTIONS /v1/chat/completions", &["Origin: http://x"], b"");
     assert_eq!(preflight.status, 405);
+}
+
+#[test]
+fn bytes_that_are_no_http_end_their_connection_alone() {
+    let server = Server::start(&[]);
+    for bytes in [b"\x16\x03\x01\0\xff\xff\0\0".as_slice(), b"\r\n\r\n\0", &vec![b'A'; 1 << 20]] {
+        let mut stream = server.connect();
+        drop(stream.write_all(bytes));
+        drop(stream.shutdown(std::net::Shutdown::Write));
+        let mut rest = Vec::new();
+        drop(stream.read_to_end(&mut rest));
+        assert!(!rest.starts_with(b"HTTP/1.1 2"), "{}", String::from_utf8_lossy(&rest));
+    }
+    assert!(server.lives());
+    let taken = server.port();
+    let at = text(checkpoint());
+    let message = refused(&["serve", "--checkpoint", at, "--port", &taken]);
+    assert!(message.contains("choose another `--port`"), "{message}");
 }
 
 /// One request fills the server; another is told to come back; the first client leaves, which
