@@ -170,9 +170,18 @@ fn bench_step_reports_medians_and_how_near_the_limit_they_are() {
 fn shells_get_completions_and_people_get_help() {
     assert!(ok(&["completions", "bash"]).contains("oracle-rlaif"));
     let help = ok(&["--help"]);
-    for command in
-        ["quickstart", "sft", "train", "eval", "generate", "world", "report", "recipe", "bench"]
-    {
+    for command in [
+        "quickstart",
+        "sft",
+        "train",
+        "eval",
+        "generate",
+        "serve",
+        "world",
+        "report",
+        "recipe",
+        "bench",
+    ] {
         assert!(help.contains(command), "{command} is not in the help");
     }
 }
