@@ -23,5 +23,6 @@ pub mod pictures;
 pub mod recipe;
 pub mod reward_model;
 pub mod runs;
+pub mod serve;
 pub mod source;
 mod tame;

@@ -20,6 +20,6 @@ pub use alike::encode_alike;
 pub use builder::{PromptBuilder, PromptError, WorldClips};
 pub use pass::{Pass, Reads};
 pub use prompt::{PromptInput, Visual, encode};
-pub use sample::{SampleRequest, Sampled, sample};
+pub use sample::{Observed, SampleRequest, Sampled, sample, sample_observed};
 pub use score::{response_hidden, score};
-pub use token::{SamplingParams, Vocabulary};
+pub use token::{Choice, SamplingParams, Vocabulary};

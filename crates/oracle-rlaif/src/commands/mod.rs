@@ -21,6 +21,7 @@ mod recipe;
 mod report;
 mod reproduce;
 mod reward;
+mod serve;
 mod sft;
 mod stage;
 mod train;
@@ -68,6 +69,16 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Ask a checkpoint about a video
     Generate(generate::GenerateArgs),
+    /// Serve a checkpoint behind an OpenAI-compatible endpoint
+    ///
+    /// Any client of OpenAI's chat completions can ask it: curl, the `openai` packages, or another
+    /// run that takes this checkpoint as its Oracle. A conversation may show one clip: a video or
+    /// images as `data:` URLs, a path inside `--media-root`, or a clip of ClipWorld, `world:test/3`.
+    /// Nothing is fetched from the network. Replies can be streamed, several for one prompt (`n`),
+    /// and come with log-probabilities.
+    ///
+    /// Without a key the server listens to this machine alone. Ctrl-C ends it in good order.
+    Serve(serve::ServeArgs),
     /// Write an adapter and its base as one plain checkpoint
     Merge(merge::MergeArgs),
     /// ClipWorld: export its clips as files, or look at one
@@ -118,6 +129,7 @@ pub(crate) fn run(cli: &Cli) -> Result<Outcome> {
         Command::Annotate(args) => annotate::run(&context, args),
         Command::Eval(args) => eval::run(&context, args),
         Command::Generate(args) => generate::run(&context, args),
+        Command::Serve(args) => serve::run(&context, args),
         Command::Merge(args) => merge::run(&context, args),
         Command::World(command) => world::run(&context, command),
         Command::Report(args) => report::run(args),

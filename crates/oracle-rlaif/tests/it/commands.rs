@@ -177,6 +177,7 @@ fn shells_get_completions_and_people_get_help() {
         "annotate",
         "eval",
         "generate",
+        "serve",
         "world",
         "report",
         "recipe",

@@ -16,4 +16,5 @@ mod packed;
 mod quickstart;
 mod reproduce;
 mod resume;
+mod serve;
 mod support;

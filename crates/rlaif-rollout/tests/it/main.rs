@@ -5,6 +5,7 @@ mod alike;
 mod checkpoints;
 mod fixtures;
 mod flight;
+mod observed;
 mod prefix;
 mod sampler;
 mod support;

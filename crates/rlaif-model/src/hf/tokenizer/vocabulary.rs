@@ -1,5 +1,7 @@
 //! Sizes of a vocabulary, and whether a model has an embedding for all of it.
 
+mod bytes;
+
 use std::path::Path;
 
 use serde_json::Value;

@@ -1,0 +1,6 @@
+//! `serve`: what clients of OpenAI's protocol get, and what hostile ones do not.
+
+mod answers;
+mod client;
+mod clips;
+mod hostile;
