@@ -40,7 +40,8 @@ def pictures(program, address, folder):
     for index in (i * (FRAMES - 1) // (COUNT - 1) for i in range(COUNT)):
         frame = strip.crop((index * stride, 0, index * stride + side, side))
         jpeg = io.BytesIO()
-        frame.resize((SIDE, SIDE), Image.Resampling.NEAREST).save(jpeg, "JPEG", quality=85)
+        frame = frame.resize((SIDE, SIDE), Image.Resampling.NEAREST)
+        frame.save(jpeg, "JPEG", quality=95, subsampling=0)
         yield "data:image/jpeg;base64," + base64.b64encode(jpeg.getvalue()).decode()
 
 
