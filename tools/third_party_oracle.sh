@@ -62,7 +62,7 @@ sft() { # NAME RECIPE ARGUMENT...
     local name=$1 recipe=$2
     shift 2
     rm -rf "$scratch/$name.part"
-    "$program" sft --quiet --recipe "$here/$recipe" --out "$scratch/$name.part" "$@"
+    "$program" sft --quiet --recipe "$here/$recipe" --out "$scratch/$name.part" "$@" >"$scratch/$name.log"
     mv "$scratch/$name.part" "$scratch/$name"
 }
 if [[ ! -d $scratch/see ]]; then
