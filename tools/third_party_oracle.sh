@@ -79,6 +79,16 @@ if [[ ! -d $judge ]]; then
         --set "data.train.path=\"$scratch/judge.jsonl\""
 fi
 
+# transformers' LLaVA knows no pooling: it would serve such a judge without a word, and badly.
+"$python" - "$judge" <<'PYTHON'
+import json, sys
+with open(sys.argv[1] + "/config.json") as file:
+    pooling = json.load(file).get("video_pooling", "none")
+if pooling != "none":
+    sys.exit(f"error: {sys.argv[1]}/config.json has video_pooling {pooling!r}, which transformers ignores: "
+             "serve a checkpoint that was trained without (tools/third_party/plain_llava.py)")
+PYTHON
+
 step "the server"
 port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 url=http://127.0.0.1:$port

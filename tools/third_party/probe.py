@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 
 import clips
@@ -61,8 +62,12 @@ def ask(arguments, urls, text):
         json.dumps(body).encode(),
         {"content-type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=120) as response:
-        return json.load(response)["choices"][0]["message"]["content"]
+    try:
+        with urllib.request.urlopen(request, timeout=120) as response:
+            return json.load(response)["choices"][0]["message"]["content"]
+    except urllib.error.HTTPError as error:
+        said = error.read(400).decode(errors="replace")
+        sys.exit(f"error: the server answered {error.code}: {said!r}; its log says more")
 
 
 def questions(arguments):
@@ -107,7 +112,7 @@ def main():
     }
     print(json.dumps(report))
     if report["letters_right"] < arguments.at_least or report["no_letter"]:
-        sys.exit(f"the judge is not fit for use: at least {arguments.at_least} right letters wanted")
+        sys.exit(f"error: the judge is not fit for use: at least {arguments.at_least} right letters wanted")
 
 
 if __name__ == "__main__":
