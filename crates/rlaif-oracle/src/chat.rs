@@ -55,6 +55,8 @@ pub struct ChatRequest {
 pub struct ChatReply {
     /// What was said.
     pub text: String,
+    /// Whether it ended because it was as long as it may be: what is there may be half of a word.
+    pub cut_off: bool,
     /// Tokens of the prompt, where the model counts them.
     pub prompt_tokens: Option<u64>,
     /// Tokens of the reply, where the model counts them.

@@ -12,7 +12,7 @@
 //!   to a reference answer), [`command`] (any program), [`human`] (people, who answer through the
 //!   ledger), several at once ([`ensemble`]).
 //! - For Oracles that are asked in words: [`protocol`] plans the questions, [`prompts`] words them,
-//!   [`parse`] reads the replies, [`chat`] is the seam to whoever answers, [`http`] asks over the
+//!   [`parse`] reads the replies, [`asking`] holds them together, [`chat`] is the seam to whoever answers, [`http`] asks over the
 //!   network, [`rehearsal`] is a judge on this machine to try all of it with.
 //! - [`ledger`] keeps every reply that was paid for.
 //!
@@ -20,6 +20,7 @@
 //! never a tie; and nothing it says is repaired silently.
 
 pub mod agreement;
+pub mod asking;
 pub mod cancel;
 pub mod chat;
 pub mod command;
@@ -46,6 +47,7 @@ pub mod world;
 mod testing;
 
 pub use agreement::{Agreement, agreement};
+pub use asking::{AskingSettings, ChatOracle};
 pub use cancel::Cancel;
 pub use chat::{ChatError, ChatMessage, ChatModel, ChatReply, ChatRequest, ChatRole, Patience};
 pub use command::{CommandConfig, CommandOracle};

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use burn::tensor::Device;
+use rlaif_data::FinishReason;
 use rlaif_oracle::{ChatError, ChatModel, ChatReply, ChatRequest, Patience};
 use rlaif_rollout::{PromptInput, SampleRequest, SamplingParams, encode_alike, sample};
 use rlaif_video::digest::digest_parts;
@@ -117,6 +118,7 @@ impl Speaker {
             };
             Ok(ChatReply {
                 text: self.model.builder.tokenizer.decode(&one.token_ids),
+                cut_off: one.finish_reason == FinishReason::Length,
                 prompt_tokens: Some(prompts[prompt].1.ids.len() as u64),
                 completion_tokens: Some(one.token_ids.len() as u64),
                 cost: 0.0,

@@ -287,7 +287,7 @@ impl HttpChat {
     }
 
     fn reply(&self, answer: Answer, latency: Duration) -> ChatReply {
-        let Answer { text, prompt_tokens, completion_tokens } = answer;
+        let Answer { text, cut_off, prompt_tokens, completion_tokens } = answer;
         let is_counted = prompt_tokens.is_some() && completion_tokens.is_some();
         if self.server.has_prices()
             && !is_counted
@@ -296,7 +296,7 @@ impl HttpChat {
             tracing::warn!("the server does not count tokens: costs are too low in all figures");
         }
         let cost = self.server.cost(prompt_tokens.unwrap_or(0), completion_tokens.unwrap_or(0));
-        ChatReply { text, prompt_tokens, completion_tokens, cost, latency }
+        ChatReply { text, cut_off, prompt_tokens, completion_tokens, cost, latency }
     }
 }
 

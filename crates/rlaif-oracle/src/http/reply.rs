@@ -8,6 +8,7 @@ use super::fault::{Asked, Fault, Origin};
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Answer {
     pub(super) text: String,
+    pub(super) cut_off: bool,
     pub(super) prompt_tokens: Option<u64>,
     pub(super) completion_tokens: Option<u64>,
 }
@@ -56,6 +57,7 @@ pub(super) fn read(asked: &Asked<'_>, body: &[u8]) -> Result<Answer, Fault> {
             Some(key) => key.hide_in_reply(text),
             None => text,
         },
+        cut_off: finish == "length",
         prompt_tokens: tokens("prompt_tokens"),
         completion_tokens: tokens("completion_tokens"),
     })
@@ -129,7 +131,8 @@ mod tests {
         // It was paid for, and whoever asked may ask again.
         assert_eq!(read_json(&message(&json!({"content": ""}), "stop")).unwrap().text, "");
         let half = message(&json!({"content": "[1] >"}), "length");
-        assert_eq!(read_json(&half).unwrap().text, "[1] >");
+        let half = read_json(&half).unwrap();
+        assert_eq!((half.text.as_str(), half.cut_off), ("[1] >", true));
     }
 
     #[test]

@@ -150,7 +150,7 @@ impl HumanOracle {
             OracleError::Contract { oracle, example, detail: error.to_string() }
         })?;
         let calls = judgements.iter().map(|judgement| call(judgement, cached)).collect();
-        Ok(Verdict { ranking, latency, raw: None, votes, calls })
+        Ok(Verdict { votes, calls, ..Verdict::new(ranking, latency) })
     }
 
     fn expired(&self, request: &RankRequest, task: &str, seconds: f64) -> OracleError {
