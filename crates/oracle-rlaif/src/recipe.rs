@@ -7,14 +7,21 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use rlaif_model::Precision;
-use rlaif_oracle::OracleConfig;
+use rlaif_oracle::RankingConfig;
 use rlaif_train::{DpoConfig, GrpoConfig, MethodKind, RewardModelConfig, SftConfig, Trainable};
 use serde::{Deserialize, Serialize};
 
 use crate::hub;
 
+mod judge;
+mod oracles;
 mod sections;
 
+pub use judge::JudgeRecipe;
+pub use oracles::{
+    AskingConfig, ModelJudgeConfig, OpenAiOracleConfig, OracleConfig, OracleEntry, Oracles,
+    RewardModelOracleConfig,
+};
 pub use sections::{
     ClipWorldModel, DataConfig, EvalConfig, ModelSource, PreferencesConfig, Questions,
     RewardConfig, SourceConfig, VideoConfig, WorldSource,
@@ -36,7 +43,10 @@ pub struct Recipe {
     pub data: DataConfig,
     /// Who ranks. Needed by `preferences`, and by `train` with `grpo_rank`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub oracle: Option<OracleConfig>,
+    pub oracle: Option<Oracles>,
+    /// What becomes of verdicts: several Oracles, disagreement, groups without one.
+    #[serde(default)]
+    pub ranking: RankingConfig,
     /// Who scores. Needed by `train` with `grpo`, `rloo` or `ppo`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reward: Option<RewardConfig>,
@@ -88,17 +98,7 @@ impl Recipe {
     ///
     /// As [`read`](Self::read), without the file's name.
     pub fn parse(text: &str, overrides: &[String]) -> Result<Recipe> {
-        let recipe: Recipe = if overrides.is_empty() {
-            toml::from_str(text).map_err(|error| explain(&error, Some(text)))?
-        } else {
-            let mut table: toml::Table =
-                toml::from_str(text).map_err(|error| explain(&error, Some(text)))?;
-            for set in overrides {
-                apply(&mut table, set)?;
-            }
-            table.try_into().map_err(|error: toml::de::Error| explain(&error, None))?
-        };
-        recipe.checked()
+        read_toml::<Recipe>(text, overrides)?.checked()
     }
 
     fn checked(mut self) -> Result<Recipe> {
@@ -118,6 +118,7 @@ impl Recipe {
                 bail!("`{name}` needs exactly one of `path` and `world`");
             }
         }
+        judge::check(self.oracle.as_ref(), &self.ranking)?;
         if let Some(sft) = &mut self.sft {
             sft.seed = self.seed;
             if sft.batch_size == 0 || sft.clips_per_batch == 0 {
@@ -187,41 +188,20 @@ impl Recipe {
         Ok(())
     }
 
-    /// A model that is no folder beside the recipe and has the form of a name on the hub stays one.
     fn resolve_paths(&mut self, folder: &Path) {
         let resolve = |path: &mut Option<PathBuf>| {
-            if let Some(path) = path
-                && path.is_relative()
-            {
-                let joined = folder.join(&path);
-                *path = std::path::absolute(&joined).unwrap_or(joined);
+            if let Some(path) = path {
+                resolve(folder, path);
             }
         };
-        let resolve_model = |path: &mut Option<PathBuf>| {
-            let Some(given) = path.as_deref() else { return };
-            if !hub::is_name(&given.to_string_lossy()) || folder.join(given).exists() {
-                resolve(path);
-            } else if given.is_dir()
-                && let Ok(absolute) = std::path::absolute(given)
-            {
-                *path = Some(absolute);
-            }
-        };
-        resolve_model(&mut self.model.path);
-        resolve(&mut self.video.cache_dir);
-        let reward = match &mut self.reward {
-            Some(RewardConfig::RewardModel { path, .. }) => Some(path),
-            _ => None,
-        };
-        let oracle = match &mut self.oracle {
-            Some(OracleConfig::RewardModel(model)) => Some(&mut model.path),
-            _ => None,
-        };
-        for path in reward.into_iter().chain(oracle) {
-            let mut given = Some(std::mem::take(path));
-            resolve_model(&mut given);
-            *path = given.unwrap_or_default();
+        if let Some(path) = &mut self.model.path {
+            resolve_model(folder, path);
         }
+        resolve(&mut self.video.cache_dir);
+        if let Some(RewardConfig::RewardModel { path, .. }) = &mut self.reward {
+            resolve_model(folder, path);
+        }
+        judge::resolve_paths(self.oracle.as_mut(), &mut self.ranking, folder);
         let data = &mut self.data;
         let sources = [
             Some(&mut data.train),
@@ -243,6 +223,39 @@ impl Recipe {
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string_pretty(self).context("the recipe cannot be written as TOML")
     }
+}
+
+/// A path of a recipe in `folder`, made absolute.
+fn resolve(folder: &Path, path: &mut PathBuf) {
+    if path.is_relative() {
+        let joined = folder.join(&path);
+        *path = std::path::absolute(&joined).unwrap_or(joined);
+    }
+}
+
+/// The same for a model: one that is no folder beside the recipe and has the form of a name on the hub
+/// stays a name.
+fn resolve_model(folder: &Path, path: &mut PathBuf) {
+    if !hub::is_name(&path.to_string_lossy()) || folder.join(&path).exists() {
+        resolve(folder, path);
+    } else if path.is_dir()
+        && let Ok(absolute) = std::path::absolute(&path)
+    {
+        *path = absolute;
+    }
+}
+
+/// Reads TOML with overrides.
+fn read_toml<T: serde::de::DeserializeOwned>(text: &str, overrides: &[String]) -> Result<T> {
+    if overrides.is_empty() {
+        return toml::from_str(text).map_err(|error| explain(&error, Some(text)));
+    }
+    let mut table: toml::Table =
+        toml::from_str(text).map_err(|error| explain(&error, Some(text)))?;
+    for set in overrides {
+        apply(&mut table, set)?;
+    }
+    table.try_into().map_err(|error: toml::de::Error| explain(&error, None))
 }
 
 /// Puts `a.b.c=value` into a table. The value is TOML; a bare word is a string.

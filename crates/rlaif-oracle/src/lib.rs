@@ -30,6 +30,7 @@ pub mod error;
 pub mod http;
 pub mod human;
 pub mod ledger;
+pub mod ledgered;
 pub mod merged;
 pub mod metrics;
 pub mod oracle;
@@ -37,6 +38,7 @@ mod overlap;
 pub mod parse;
 pub mod prompts;
 pub mod protocol;
+pub mod ranking;
 pub mod reference;
 pub mod rehearsal;
 pub mod usage;
@@ -57,6 +59,7 @@ pub use error::{FailureKind, OracleError};
 pub use http::{FramesConfig, HttpChat, LimitsConfig, Picture, Pictures, ServerConfig};
 pub use human::{Desk, HumanConfig, HumanOracle};
 pub use ledger::{Ledger, LedgerError};
+pub use ledgered::Ledgered;
 pub use merged::{RankOutcome, rank_groups};
 pub use metrics::{OracleMetrics, VoterMetrics};
 pub use oracle::{Call, Oracle, RankRequest, Verdict, Vote};
@@ -66,6 +69,7 @@ pub use protocol::{
     Outcome, Plan, PlanError, ProtocolConfig, ProtocolSettings, Question, QuestionKind, Said,
     Schedule,
 };
+pub use ranking::{LowAgreement, RankingConfig, Settled, Unranked};
 pub use reference::{ReferenceConfig, ReferenceMetric, ReferenceOracle};
 pub use usage::Usage;
 pub use worker::{OracleWorker, Pending};

@@ -172,6 +172,14 @@ impl OracleMetrics {
     }
 }
 
+impl AddAssign<&VoterMetrics> for VoterMetrics {
+    fn add_assign(&mut self, other: &VoterMetrics) {
+        self.compared += other.compared;
+        self.tau_sum += other.tau_sum;
+        self.failed += other.failed;
+    }
+}
+
 impl AddAssign<&OracleMetrics> for OracleMetrics {
     fn add_assign(&mut self, other: &OracleMetrics) {
         self.groups += other.groups;
@@ -190,10 +198,7 @@ impl AddAssign<&OracleMetrics> for OracleMetrics {
         self.tau_sum += other.tau_sum;
         self.w_sum += other.w_sum;
         for (voter, theirs) in &other.voters {
-            let ours = self.voters.entry(voter.clone()).or_default();
-            ours.compared += theirs.compared;
-            ours.tau_sum += theirs.tau_sum;
-            ours.failed += theirs.failed;
+            *self.voters.entry(voter.clone()).or_default() += theirs;
         }
         self.latency_max = self.latency_max.max(other.latency_max);
     }

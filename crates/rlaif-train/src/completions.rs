@@ -26,6 +26,10 @@ pub struct GroupRecord {
     pub ranking: Option<String>,
     /// Why there is no ranking.
     pub failure: Option<String>,
+    /// Who voted and how, where several did, like `["gemma", "[2] > [1]"]`; of the answers as they
+    /// were shown, identical ones once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub votes: Vec<(String, String)>,
     /// The sampled answers.
     pub completions: Vec<CompletionRecord>,
 }
@@ -83,6 +87,7 @@ impl GroupRecord {
             reference: example.target(),
             ranking: judgement.map(|j| j.ranking.to_string()),
             failure: verdict.err().cloned(),
+            votes: judgement.map(|j| j.votes.clone()).unwrap_or_default(),
             completions,
         }
     }

@@ -52,6 +52,20 @@ pub enum TrainError {
         /// First failure.
         first: String,
     },
+    /// The Oracle will not rank any more, or the recipe wants no run without its verdict.
+    #[error("step {step}: the Oracle stopped the run: {source}")]
+    OracleStopped {
+        /// The step.
+        step: u64,
+        /// What it failed with.
+        source: rlaif_oracle::OracleError,
+    },
+    /// The run was asked to stop while the Oracle was ranking.
+    #[error("step {step} was given up: the Oracle had not ranked it when the run was to stop")]
+    Interrupted {
+        /// The step.
+        step: u64,
+    },
     /// The loss or a gradient is not a number.
     #[error(
         "step {step}: the {what} is not finite; lower `learning_rate`, or resume from an \
@@ -90,6 +104,20 @@ pub enum TrainError {
     /// A model folder that could not be written.
     #[error(transparent)]
     Model(#[from] rlaif_model::LoadError),
+}
+
+impl TrainError {
+    /// Whether it came before anything was learnt from the step: the state is that of the step
+    /// before, whole, and worth a checkpoint.
+    pub(crate) fn is_before_the_update(&self) -> bool {
+        matches!(
+            self,
+            TrainError::NothingRanked { .. }
+                | TrainError::NothingScored { .. }
+                | TrainError::OracleStopped { .. }
+                | TrainError::Interrupted { .. }
+        )
+    }
 }
 
 /// Puts the path into an I/O error.

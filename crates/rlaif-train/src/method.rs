@@ -20,6 +20,7 @@ use crate::error::TrainError;
 use crate::metrics::Metrics;
 use crate::phase::Clock;
 use crate::plan::Plan;
+use crate::run::Control;
 
 /// One of the methods of the table above.
 pub trait Method: Send {
@@ -104,6 +105,8 @@ pub struct Rollouts<'a> {
     pub batches: &'a [Batch],
     /// Their groups, in order.
     pub groups: &'a [Group],
+    /// The wish to stop: a judge who may take long heeds it.
+    pub control: &'a Control,
 }
 
 /// What the judge said of a group.
@@ -113,6 +116,8 @@ pub struct Judgement {
     pub ranking: Ranking,
     /// A number for each completion, where the judge gives numbers.
     pub rewards: Option<Vec<f64>>,
+    /// Who voted and how, where several did.
+    pub votes: Vec<(String, String)>,
 }
 
 /// What came of judging a step.

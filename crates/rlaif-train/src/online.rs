@@ -19,7 +19,7 @@ use std::time::Instant;
 use rlaif_data::{Example, Group};
 use rlaif_model::hf::ChatTokenizer;
 use rlaif_model::{Gradients, Parameters, Vlm};
-use rlaif_oracle::{OracleWorker, RankRequest};
+use rlaif_oracle::{OracleWorker, RankRequest, RankingConfig};
 use rlaif_rollout::PromptInput;
 
 use crate::batch::{Batch, Objective, vocabulary};
@@ -110,7 +110,8 @@ impl Online {
         tokenizer: Arc<ChatTokenizer>,
         oracle: OracleWorker,
     ) -> Result<Self, TrainError> {
-        Online::new(policy, config, tokenizer, Box::new(GrpoRank::new(oracle)))
+        let method = GrpoRank::new(oracle, RankingConfig::default());
+        Online::new(policy, config, tokenizer, Box::new(method))
     }
 
     /// Continues from a checkpoint of the same recipe.
@@ -195,7 +196,13 @@ impl Online {
         }
         phase(self.method.judge_name());
         let groups: Vec<Group> = batches.iter().flat_map(|batch| batch.groups.clone()).collect();
-        let rollouts = Rollouts { step, config: &self.config, batches: &batches, groups: &groups };
+        let rollouts = Rollouts {
+            step,
+            config: &self.config,
+            batches: &batches,
+            groups: &groups,
+            control: &run.control,
+        };
         let judged = self.method.judge(&rollouts, &mut clock)?;
 
         phase("update");

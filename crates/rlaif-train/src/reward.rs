@@ -109,7 +109,7 @@ fn judgement(
         }
     }
     let ranking = Ranking::from_scores(&scores).map_err(|error| error.to_string())?;
-    Ok(Judgement { ranking, rewards: Some(scores) })
+    Ok(Judgement { ranking, rewards: Some(scores), votes: Vec::new() })
 }
 
 fn reward_metrics(name: &str, raw: &[f64], verdicts: &[Result<Judgement, String>]) -> Metrics {

@@ -65,7 +65,9 @@ fn models_of_judges_are_found_from_the_recipes_own_folder() {
         "reward={type='reward_model',path='scores'}".to_owned(),
     ];
     let recipe = Recipe::read(&file, &sets).unwrap();
-    let Some(OracleConfig::RewardModel(order)) = recipe.oracle else { panic!("a reward model") };
+    let OracleConfig::RewardModel(order) = &recipe.oracle.unwrap().0[0].config else {
+        panic!("a reward model")
+    };
     assert_eq!(order.path, folder.path().join("order"));
     let Some(RewardConfig::RewardModel { path, normalize }) = recipe.reward else {
         panic!("a reward model");

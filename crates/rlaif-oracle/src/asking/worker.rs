@@ -1,6 +1,5 @@
 //! What a thread does with a question: look it up, ask, store, read, ask for a repair.
 
-use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -98,10 +97,7 @@ fn digest(shared: &Shared, request: &ChatRequest) -> String {
         "schema": request.schema,
         "repeat": request.repeat,
     });
-    Sha256::digest(whole.to_string()).iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    format!("{:x}", Sha256::digest(whole.to_string()))
 }
 
 /// Answers from the ledger where it has the reply; else gives the question back, to be asked.

@@ -38,7 +38,7 @@ pub(in crate::commands) fn online(
         folder::world_clips(),
         config.sampling.max_completion_length,
     )?;
-    let method = method(context, recipe, &config, &start.model, &builder.tower_digest)?;
+    let method = method(context, recipe, out, &config, &start.model, &builder.tower_digest)?;
     let read = |video: &VideoRef| builder.features(&start.model, video).map(drop);
     let rows = readable(context, rows, recipe.video.on_bad_clip, &read)?;
 
@@ -89,14 +89,15 @@ pub(in crate::commands) fn online(
 fn method(
     context: &Context,
     recipe: &Recipe,
+    out: &Path,
     config: &GrpoConfig,
     policy: &Vlm,
     tower_digest: &str,
 ) -> Result<Box<dyn Method>> {
     if config.method == MethodKind::GrpoRank {
-        let oracle = judges::oracle(recipe, &context.device)?;
+        let oracle = judges::of_run(recipe, out, &context.device)?;
         let oracle = OracleWorker::start(oracle, &Cancel::new()).context("the Oracle's thread")?;
-        return Ok(Box::new(GrpoRank::new(oracle)));
+        return Ok(Box::new(GrpoRank::new(oracle, recipe.ranking.clone())));
     }
     let source = judges::reward(recipe.reward.as_ref(), &recipe.video, &context.device)?;
     Ok(match config.method {

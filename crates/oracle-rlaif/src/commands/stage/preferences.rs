@@ -59,7 +59,7 @@ pub(in crate::commands) fn preferences(
     let Some(config) = recipe.preferences.clone() else {
         bail!("the recipe has no `[preferences]` section");
     };
-    let oracle = judges::oracle(recipe, &context.device)?;
+    let oracle = judges::of_run(recipe, out, &context.device)?;
     let oracle = OracleWorker::start(oracle, &Cancel::new()).context("the judge's thread")?;
     let rows = source::rows(&recipe.data.train)?;
     let told = |row: &&Example| row.narrative.as_ref().is_some_and(|n| !n.trim().is_empty());
