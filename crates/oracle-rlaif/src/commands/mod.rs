@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use anyhow::Result;
 use burn::tensor::Device;
 use clap::{Parser, Subcommand};
+use rlaif_oracle::OracleError;
 use rlaif_train::{Control, TrainError};
 
 mod annotate;
@@ -162,8 +163,16 @@ pub(crate) fn start_tracing(cli: &Cli) {
         .init();
 }
 
-/// 2 for bad usage and bad input; 1 where a run went wrong on good input.
+/// 2 for bad usage and bad input; 1 where a run went wrong on good input; 3 where the budget of an
+/// Oracle is used up.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    let stopped = match error.downcast_ref::<TrainError>() {
+        Some(TrainError::OracleStopped { source, .. }) => Some(source),
+        _ => error.downcast_ref::<OracleError>(),
+    };
+    if let Some(stopped) = stopped {
+        return if matches!(stopped, OracleError::Budget { .. }) { 3 } else { 1 };
+    }
     match error.downcast_ref::<TrainError>() {
         Some(
             TrainError::NotFinite { .. }

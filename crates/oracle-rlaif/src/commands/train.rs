@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use oracle_rlaif::folder::Folder;
-use rlaif_train::MethodKind;
+use rlaif_train::{MethodKind, TrainError};
 
 use super::progress::say;
 use super::{Context, Outcome, RecipeArgs, eval, stage};
@@ -26,11 +26,15 @@ pub(crate) fn run(context: &Context, args: &TrainArgs) -> Result<Outcome> {
     context.catch_interrupts()?;
     let start = Folder::from_source(&recipe.model, recipe.seed, &context.device)?;
     let from = stage::open_run(&args.out, &recipe, args.resume)?;
-    let Some(policy) = stage::online(context, &start, &recipe, &args.out, from.as_ref())? else {
+    let trained = stage::online(context, &start, &recipe, &args.out, from.as_ref());
+    let stopped = |error: &anyhow::Error| {
+        matches!(error.downcast_ref(), Some(TrainError::OracleStopped { .. }))
+    };
+    if matches!(&trained, Ok(None)) || trained.as_ref().is_err_and(stopped) {
         let command = format!("train --recipe {}", args.recipe.recipe.display());
         stage::say_how_to_resume(&command, &args.out);
-        return Ok(Outcome::Interrupted);
-    };
+    }
+    let Some(policy) = trained? else { return Ok(Outcome::Interrupted) };
     say(&format!("checkpoint: {}", args.out.display()));
     let method = recipe.train.as_ref().map(|train| train.method).unwrap_or_default();
     let name = match method {

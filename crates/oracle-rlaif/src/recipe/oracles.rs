@@ -306,7 +306,18 @@ impl Serialize for OracleEntry {
         if (self.weight - 1.0).abs() > 0.0 {
             table.insert("weight".to_owned(), self.weight.into());
         }
+        without_nulls(&mut table);
         table.serialize(serializer)
+    }
+}
+
+/// TOML has no null: what is not set is not there.
+fn without_nulls(table: &mut Map<String, Value>) {
+    table.retain(|_, value| !value.is_null());
+    for value in table.values_mut() {
+        if let Value::Object(inner) = value {
+            without_nulls(inner);
+        }
     }
 }
 

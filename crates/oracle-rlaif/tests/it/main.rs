@@ -11,6 +11,7 @@ mod hub;
 mod local_judge;
 mod memory;
 mod merge;
+mod oracles;
 mod original;
 mod packed;
 mod quickstart;

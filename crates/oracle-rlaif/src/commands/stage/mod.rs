@@ -69,6 +69,11 @@ pub(super) fn open_run(out: &Path, recipe: &Recipe, resume: bool) -> Result<Opti
     if let Ok(before) = std::fs::read_to_string(&file)
         && before != text
     {
+        if without_limits(&before) == without_limits(&text) {
+            // A larger budget or another rate: the run is the same.
+            write_atomic(&file, text.as_bytes())?;
+            return whole(out);
+        }
         bail!(
             "the recipe is not the one that `{}` was started with; resume with that one: \
              `--recipe {}`",
@@ -76,14 +81,36 @@ pub(super) fn open_run(out: &Path, recipe: &Recipe, resume: bool) -> Result<Opti
             file.display()
         );
     }
+    let found = whole(out)?;
+    if found.is_none() {
+        write_atomic(&file, text.as_bytes())?;
+    }
+    Ok(found)
+}
+
+/// The last whole checkpoint, with the metrics cut after its step.
+fn whole(out: &Path) -> Result<Option<Checkpoint>> {
     let found = checkpoint::latest(out)?;
     let step = found.as_ref().map_or(0, |checkpoint| checkpoint.state.step);
     rlaif_train::metrics::truncate_after(&out.join("metrics.jsonl"), step)?;
     if found.is_none() {
         say(&format!("`{}` holds no whole checkpoint: starting again", out.display()));
-        write_atomic(&file, text.as_bytes())?;
     }
     Ok(found)
+}
+
+/// A recipe without the limits of its Oracles, which change no verdict; none where it is no TOML.
+fn without_limits(recipe: &str) -> Option<toml::Table> {
+    let mut table: toml::Table = toml::from_str(recipe).ok()?;
+    let entries = match table.get_mut("oracle") {
+        Some(toml::Value::Array(entries)) => entries.as_mut_slice(),
+        Some(one) => std::slice::from_mut(one),
+        None => &mut [],
+    };
+    for entry in entries {
+        entry.as_table_mut().map(|entry| entry.remove("limits"));
+    }
+    Some(table)
 }
 
 /// [`source::readable`] with its progress shown.

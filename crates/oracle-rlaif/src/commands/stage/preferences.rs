@@ -15,7 +15,7 @@ use rlaif_data::{
     write_preference_array, write_preferences,
 };
 use rlaif_model::Vlm;
-use rlaif_oracle::{Cancel, OracleWorker, Pending, RankRequest};
+use rlaif_oracle::{Cancel, OracleWorker, Pending, RankRequest, RankingConfig, Settled};
 use rlaif_rollout::PromptBuilder;
 use rlaif_train::batch::Batch;
 use rlaif_train::{GrpoConfig, Prompted, order};
@@ -106,7 +106,7 @@ pub(in crate::commands) fn preferences(
         };
         let before = std::mem::replace(&mut pending, sampled);
         if let Some((groups, waiting)) = before {
-            judged.extend(verdicts(groups, waiting, &mut file)?);
+            judged.extend(verdicts(groups, waiting, &recipe.ranking, &mut file)?);
             bar.at(judged.len() as u64, "");
         }
         if pending.is_none() && (next >= prompts || context.control.stopping()) {
@@ -168,24 +168,41 @@ fn request(group: &JudgedGroup, config: &PreferencesConfig) -> RankRequest {
 fn verdicts(
     mut groups: Vec<JudgedGroup>,
     waiting: Pending,
+    ranking: &RankingConfig,
     file: &mut std::fs::File,
 ) -> Result<Vec<JudgedGroup>> {
     let outcome = waiting.wait();
     let mut text = String::new();
+    let mut stopped = None;
     for (group, verdict) in groups.iter_mut().zip(outcome.verdicts) {
-        match verdict {
-            Ok(verdict) => {
-                group.ranking = Some(verdict.ranking.to_string());
-                group.seconds = verdict.latency.as_secs_f64();
+        let seconds = verdict.as_ref().map_or(0.0, |verdict| verdict.latency.as_secs_f64());
+        match ranking.settle(verdict, group.candidates.len()) {
+            Settled::Ranked { ranking, .. } => {
+                group.ranking = Some(ranking.to_string());
+                group.seconds = seconds;
             }
-            Err(error) => group.failure = Some(error.to_string()),
+            Settled::Tied(_, error) | Settled::Skipped(error) => {
+                group.failure = Some(error.to_string());
+            }
+            Settled::Dropped { agreement } => {
+                group.failure =
+                    Some(format!("dropped: its votes agree at tau-b {agreement:.2} only"));
+            }
+            // Not written: this group and those after it are asked about when the run goes on.
+            Settled::Stop(error) => {
+                stopped = Some(error);
+                break;
+            }
         }
         text += &serde_json::to_string(group)?;
         text.push('\n');
     }
     file.write_all(text.as_bytes())?;
     file.sync_data()?;
-    Ok(groups)
+    match stopped {
+        None => Ok(groups),
+        Some(error) => Err(error).context("the Oracle stopped the run"),
+    }
 }
 
 /// The groups of an earlier attempt, cut after its last whole line.
