@@ -67,10 +67,7 @@ sft() { # NAME RECIPE ARGUMENT...
 }
 if [[ ! -d $scratch/see ]]; then
     step "a policy: supervised fine-tuning from random weights"
-    rm -rf "$scratch/start"
-    sft start see.toml --set sft.max_steps=1
-    "$python" "$here/plain_llava.py" "$scratch/start"
-    sft see see.toml --set "model={path=\"$scratch/start\"}"
+    sft see see.toml
 fi
 if [[ ! -d $judge ]]; then
     step "a judge: supervised fine-tuning on pairs"
@@ -86,7 +83,7 @@ with open(sys.argv[1] + "/config.json") as file:
     pooling = json.load(file).get("video_pooling", "none")
 if pooling != "none":
     sys.exit(f"error: {sys.argv[1]}/config.json has video_pooling {pooling!r}, which transformers ignores: "
-             "serve a checkpoint that was trained without (tools/third_party/plain_llava.py)")
+             "serve a checkpoint that was made with clip_world.pooling = false")
 PYTHON
 
 step "the server"
@@ -133,7 +130,7 @@ train() { # NAME
         --set "model={path=\"$scratch/see\"}" \
         --set "oracle.base_url=\"$url/v1\"" \
         --set "oracle.model=\"$judge\"" \
-        --set "oracle.ledger=\"$ledger\""
+        --set "ranking.ledger=\"$ledger\""
 }
 before=$(chats)
 step "a training run"

@@ -6,25 +6,16 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use burn::tensor::Device;
 use rlaif_data::Clip;
-use rlaif_model::hf::{
-    ChatTokenizer, GenerationConfig, ModelConfig, TextConfig, VideoPooling, VisionConfig,
-};
+use rlaif_model::hf::{ChatTokenizer, GenerationConfig};
 use rlaif_model::{LoadError, LoadOptions, Parameters, Precision, Vlm};
 use rlaif_rollout::{PromptBuilder, WorldClips};
 use rlaif_train::Trainable;
-use rlaif_video::{
-    FeatureCache, FrameProcessor, Loader, Preprocessor, Sampling, digest::digest_parts,
-};
+use rlaif_video::{FeatureCache, FrameProcessor, Loader, Sampling, digest::digest_parts};
 
 use crate::hub;
-use crate::recipe::{ClipWorldModel, ModelSource, VideoConfig};
+use crate::recipe::{ModelSource, VideoConfig};
 
-/// Middle of the background's brightness in ClipWorld, 0 to 1.
-const WORLD_BACKGROUND: f64 = 0.09;
-/// Brightness that counts as one.
-const WORLD_SPREAD: f64 = 0.3;
-/// Clips over which a new model's visual tokens are standardised.
-const STANDARDISING_CLIPS: usize = 32;
+mod new;
 
 /// What a checkpoint folder holds.
 pub struct Folder {
@@ -154,67 +145,6 @@ impl Folder {
             (None, Some(size)) => Folder::clip_world(size, seed, device),
             (None, None) => bail!("`model` needs exactly one of `path` and `clip_world`"),
         }
-    }
-
-    /// A small model with random weights and ClipWorld's vocabulary.
-    ///
-    /// # Errors
-    ///
-    /// Fails where the sizes fit no model.
-    pub fn clip_world(size: &ClipWorldModel, seed: u64, device: &Device) -> Result<Self> {
-        let world = rlaif_world::WorldConfig::default();
-        let tokenizer = ChatTokenizer::word_level(rlaif_world::vocabulary())?;
-        let head = 32;
-        let vision = VisionConfig {
-            hidden_size: size.vision_hidden_size,
-            intermediate_size: size.vision_hidden_size * 3,
-            num_hidden_layers: size.vision_layers,
-            num_attention_heads: (size.vision_hidden_size / head).max(1),
-            image_size: world.size as usize,
-            patch_size: 8,
-            ..VisionConfig::default()
-        };
-        let text = TextConfig {
-            vocab_size: tokenizer.vocab_size().next_multiple_of(8),
-            hidden_size: size.hidden_size,
-            intermediate_size: size.hidden_size * 3,
-            num_hidden_layers: size.num_hidden_layers,
-            num_attention_heads: (size.hidden_size / head).max(1),
-            num_key_value_heads: (size.hidden_size / head / 2).max(1),
-            head_dim: head,
-            max_position_embeddings: 512,
-            tie_word_embeddings: true,
-            bos_token_id: Some(1),
-            eos_token_ids: tokenizer.eos_ids().to_vec(),
-            pad_token_id: tokenizer.pad_id(),
-            ..TextConfig::default()
-        };
-        let mut config = ModelConfig::new(vision, text, tokenizer.image_token_id());
-        config.set_video_pooling(VideoPooling::SpatialTemporal);
-        config.num_frames = Some(world.frames);
-        config.validate().context("`model.clip_world`")?;
-        let generation = GenerationConfig {
-            eos_token_ids: tokenizer.eos_ids().to_vec(),
-            pad_token_id: tokenizer.pad_id(),
-            bos_token_id: Some(1),
-            ..GenerationConfig::default()
-        };
-        // The world's background is dark and plain: at zero, so that what is not background counts.
-        let processor = FrameProcessor::from(Preprocessor {
-            image_mean: [WORLD_BACKGROUND; 3],
-            image_std: [WORLD_SPREAD; 3],
-            ..Preprocessor::clip(world.size)
-        });
-        let mut model = rlaif_model::init(&config, seed, device);
-        let clips = (0..STANDARDISING_CLIPS)
-            .map(|clip| {
-                let clip = rlaif_world::clip_at(&format!("train/{clip}"))?;
-                Ok(processor.apply(&clip)?)
-            })
-            .collect::<Result<Vec<_>>>()?;
-        rlaif_model::standardise_visual_tokens(&mut model, &clips)?;
-        let tokenizer = Arc::new(tokenizer);
-        Ok(Folder { model, tokenizer, processor, generation, path: None, opened: None })
     }
 
     /// Writes everything but the weights.

@@ -189,6 +189,7 @@ mod tests {
             num_hidden_layers: 1,
             vision_hidden_size: 32,
             vision_layers: 2,
+            ..ClipWorldModel::default()
         };
         let folder = Folder::clip_world(&size, 1, &Device::flex()).unwrap();
         let config = ModelOracleConfig::new("made here");

@@ -43,7 +43,28 @@ pub struct ClipWorldModel {
     pub vision_hidden_size: usize,
     /// Blocks of the vision tower; the last one but one feeds the projector. Default 3.
     pub vision_layers: usize,
+    /// Whether the visual tokens of the frames are pooled over space and time, as VLM-RLAIF does, or follow
+    /// each other as they are. Default true. Other programs, `transformers` among them, know no pooling:
+    /// a model that they are to serve is made without.
+    #[serde(skip_serializing_if = "is_true")]
+    pub pooling: bool,
+    /// Frames that the model is shown of a clip, 1 to 64; without pooling each takes 16 tokens. Default 8.
+    #[serde(skip_serializing_if = "is_eight")]
+    pub frames: usize,
 }
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_eight(value: &usize) -> bool {
+    *value == WORLD_FRAMES
+}
+
+/// Frames of a clip of ClipWorld.
+const WORLD_FRAMES: usize = 8;
 
 impl Default for ClipWorldModel {
     fn default() -> Self {
@@ -52,6 +73,8 @@ impl Default for ClipWorldModel {
             num_hidden_layers: 4,
             vision_hidden_size: 96,
             vision_layers: 3,
+            pooling: true,
+            frames: WORLD_FRAMES,
         }
     }
 }

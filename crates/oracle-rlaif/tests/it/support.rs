@@ -47,6 +47,7 @@ pub(crate) fn tiny() -> ClipWorldModel {
         num_hidden_layers: 2,
         vision_hidden_size: 32,
         vision_layers: 2,
+        ..ClipWorldModel::default()
     }
 }
 

@@ -108,6 +108,7 @@ fn a_trained_judge_prefers_right_answers_on_clips_that_it_never_saw() {
         num_hidden_layers: 2,
         vision_hidden_size: 64,
         vision_layers: 2,
+        ..ClipWorldModel::default()
     };
     let folder = Folder::clip_world(&size, 11, &Device::flex()).expect("the sizes fit");
     let before = preferred(folder.model.clone(), &folder, false);
