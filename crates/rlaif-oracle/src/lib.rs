@@ -27,6 +27,7 @@ pub mod command;
 pub mod config;
 pub mod ensemble;
 pub mod error;
+pub mod failure;
 pub mod http;
 pub mod human;
 pub mod ledger;
@@ -55,7 +56,8 @@ pub use chat::{ChatError, ChatMessage, ChatModel, ChatReply, ChatRequest, ChatRo
 pub use command::{CommandConfig, CommandOracle};
 pub use config::ConfigError;
 pub use ensemble::{Ensemble, Member};
-pub use error::{FailureKind, OracleError};
+pub use error::OracleError;
+pub use failure::FailureKind;
 pub use http::{FramesConfig, HttpChat, LimitsConfig, Picture, Pictures, ServerConfig};
 pub use human::{Desk, HumanConfig, HumanOracle};
 pub use ledger::{Ledger, LedgerError};

@@ -94,7 +94,7 @@ impl OracleWorker {
     /// What the Oracle has spent so far.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        self.oracle.as_ref().map(|oracle| oracle.usage()).unwrap_or_default()
+        self.oracle.as_ref().map(Oracle::usage).unwrap_or_default()
     }
 
     /// Queues a batch and returns at once.
@@ -129,7 +129,9 @@ impl Drop for OracleWorker {
         for thread in self.threads.drain(..) {
             thread.join().ok();
         }
-        self.oracle.take().map(let_go);
+        if let Some(oracle) = self.oracle.take() {
+            let_go(oracle);
+        }
     }
 }
 
