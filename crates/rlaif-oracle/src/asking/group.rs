@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::protocol::{Outcome, Plan, Question, Said};
@@ -13,6 +14,8 @@ use super::{AskingSettings, seed};
 /// What the threads need to know of a group.
 pub(super) struct Asked {
     pub(super) index: usize,
+    /// The Oracle's name.
+    pub(super) oracle: String,
     pub(super) request: RankRequest,
     /// When its first question was taken up.
     pub(super) started: OnceLock<Instant>,
@@ -32,6 +35,33 @@ pub(super) struct Job {
     pub(super) repairs: u32,
     /// What earlier turns of this question took.
     pub(super) call: Call,
+    _unanswered: Unanswered,
+}
+
+/// Answers a job that a panic drops: whoever waits for it would wait for ever.
+pub(super) struct Unanswered {
+    asked: Arc<Asked>,
+    ticket: usize,
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            return;
+        }
+        let (oracle, example) = (self.asked.oracle.clone(), self.asked.request.example.id.clone());
+        let message = "the thread that asked panicked, see the log".to_owned();
+        let result = Err(OracleError::Panicked { oracle, example, message });
+        let call = Call {
+            shown: Vec::new(),
+            ranking: None,
+            cached: true,
+            latency: Duration::ZERO,
+            cost: 0.0,
+        };
+        let answered = Answered { group: self.asked.index, ticket: self.ticket, call, result };
+        self.asked.answers.send(answered).ok();
+    }
 }
 
 /// What came of a question.
@@ -72,6 +102,7 @@ impl Group {
         let plan = Plan::new(&settings.protocol, request.candidates.len(), seed(request));
         let asked = Arc::new(Asked {
             index,
+            oracle: settings.name.clone(),
             request: request.clone(),
             started: OnceLock::new(),
             over: AtomicBool::new(false),
@@ -120,13 +151,14 @@ impl Group {
                 latency: Duration::ZERO,
                 cost: 0.0,
             },
+            _unanswered: Unanswered { asked: Arc::clone(&self.asked), ticket },
             question,
         };
         ready.into_iter().map(job).collect()
     }
 
     /// Takes an answer; gives the questions that it makes ready.
-    pub(super) fn take(&mut self, answered: Answered, name: &str) -> Vec<Job> {
+    pub(super) fn take(&mut self, answered: Answered) -> Vec<Job> {
         self.calls.push(answered.call);
         let reading = match answered.result {
             Ok(reading) => reading,
@@ -145,8 +177,8 @@ impl Group {
                 Some(said)
             }
             Err(problem) => {
-                let example = &self.asked.request.example.id;
-                tracing::warn!(oracle = name, example, problem, "a reply is no answer");
+                let (oracle, example) = (&self.asked.oracle, &self.asked.request.example.id);
+                tracing::warn!(oracle, example, problem, "a reply is no answer");
                 self.problem = Some(problem);
                 None
             }
@@ -187,10 +219,14 @@ impl Group {
                 (Some(reason), None) => {
                     OracleError::Abstained { oracle, example, reason: excerpt(&reason) }
                 }
-                (reason, problem) => OracleError::Protocol {
+                (None, None) => {
+                    let reason = "no answer places a candidate".to_owned();
+                    OracleError::Abstained { oracle, example, reason }
+                }
+                (_, Some(detail)) => OracleError::Protocol {
                     oracle,
                     example,
-                    detail: problem.or(reason).unwrap_or_default(),
+                    detail,
                     output: excerpt(self.raw.as_deref().unwrap_or_default()),
                 },
             });

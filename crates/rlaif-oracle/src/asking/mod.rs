@@ -64,6 +64,8 @@ pub struct AskingSettings {
 struct Shared {
     settings: AskingSettings,
     chat: Box<dyn ChatModel>,
+    /// Questions that are handed over together.
+    batch: usize,
     identity: serde_json::Value,
     prompts: Prompts,
     ledger: Arc<Ledger>,
@@ -109,6 +111,7 @@ impl ChatOracle {
             budget: Budget::new(settings.max_calls, settings.max_cost, spent),
             identity: chat.identity(),
             settings,
+            batch: chat.batch().max(1),
             chat,
             prompts,
             ledger,
@@ -136,7 +139,8 @@ impl ChatOracle {
                 Ok(answered) => {
                     let group = &mut groups[answered.group];
                     if group.is_open() {
-                        self.shared.queue.push(group.take(answered, &self.shared.settings.name));
+                        // A group that has begun is ended before another begins: its deadline runs.
+                        self.shared.queue.push_first(group.take(answered));
                         open -= usize::from(!group.is_open());
                     }
                 }
@@ -200,3 +204,6 @@ impl Drop for ChatOracle {
         self.shared.queue.close();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,5 @@
-//! Questions on their way to the threads that ask them: first come, first served, repairs first.
+//! Questions on their way to the threads that ask them: groups in the order of their coming, and what
+//! a group under way asks next before any group that has not begun.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -25,10 +26,20 @@ impl Queue {
         self.news.notify_all();
     }
 
-    /// Adds a job that is to be taken next.
-    pub(super) fn push_first(&self, job: Job) {
-        self.lock().jobs.push_front(job);
-        self.news.notify_one();
+    /// Adds jobs that are to be taken next, in their order.
+    pub(super) fn push_first(&self, jobs: Vec<Job>) {
+        if jobs.is_empty() {
+            return;
+        }
+        let mut line = self.lock();
+        if line.closed {
+            return;
+        }
+        for job in jobs.into_iter().rev() {
+            line.jobs.push_front(job);
+        }
+        drop(line);
+        self.news.notify_all();
     }
 
     /// Waits for jobs and takes up to `most` of those that are there; none once it is closed.

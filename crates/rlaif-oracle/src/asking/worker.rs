@@ -20,48 +20,47 @@ use crate::{
 
 use super::Shared;
 use super::budget::Exhausted;
+use super::flight::Claim;
 use super::group::{Answered, Job, Reading};
 
-/// A question with its words, and the key that its reply is kept under.
-struct Worded {
+/// A question with its words, and the right to ask it.
+struct Worded<'a> {
     job: Job,
     request: ChatRequest,
-    digest: String,
+    claim: Claim<'a>,
 }
 
 /// Asks until the Oracle is gone.
 pub(super) fn work(shared: &Shared) {
-    while let Some(jobs) = shared.queue.take(shared.chat.batch().max(1)) {
-        let (mut asking, mut waiting) = (Vec::new(), Vec::new());
-        for job in jobs {
-            if job.asked.over.load(Ordering::Acquire) || job.asked.cancel.is_cancelled() {
-                continue;
-            }
-            job.asked.started.get_or_init(Instant::now);
-            let worded = match worded(shared, job) {
-                Ok(worded) => worded,
-                Err((job, error)) => {
-                    answer(*job, Err(error));
-                    continue;
-                }
-            };
-            // Claimed before the look-up: a reply that lands in between would be missed.
-            if shared.flight.claim(&worded.digest) {
-                asking.extend(unless_known(shared, worded));
-            } else {
-                waiting.push(worded);
-            }
-        }
-        ask(shared, asking);
-        for worded in waiting {
-            shared.flight.wait(&worded.digest);
-            shared.queue.push_first(worded.job);
+    while let Some(jobs) = shared.queue.take(shared.batch) {
+        // What a panic drops answers itself and gives up its claims, so that nobody waits for it.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| turn(shared, jobs))) {
+            let words = excerpt(panic_message(&*panic));
+            tracing::error!(oracle = shared.settings.name, words, "asking panicked");
         }
     }
 }
 
-/// Puts a job into words.
-fn worded(shared: &Shared, mut job: Job) -> Result<Worded, (Box<Job>, OracleError)> {
+/// Answers jobs from the ledger, and asks those that it does not know.
+fn turn(shared: &Shared, jobs: Vec<Job>) {
+    let mut asking = Vec::new();
+    for job in jobs {
+        if job.asked.over.load(Ordering::Acquire) || job.asked.cancel.is_cancelled() {
+            continue;
+        }
+        job.asked.started.get_or_init(Instant::now);
+        match worded(shared, job) {
+            Ok(None) => {}
+            // Claimed before the look-up: a reply that lands in between would be missed.
+            Ok(Some(worded)) => asking.extend(unless_known(shared, worded)),
+            Err((job, error)) => answer(*job, Err(error)),
+        }
+    }
+    ask(shared, asking);
+}
+
+/// Puts a job into words; none where another asks the same already.
+fn worded(shared: &Shared, mut job: Job) -> Result<Option<Worded<'_>>, (Box<Job>, OracleError)> {
     if job.messages.is_empty() {
         match shared.prompts.messages(&job.asked.request, &job.question) {
             Ok(messages) => job.messages = messages,
@@ -78,7 +77,8 @@ fn worded(shared: &Shared, mut job: Job) -> Result<Worded, (Box<Job>, OracleErro
         repeat: job.question.repeat,
     };
     let digest = digest(shared, &request);
-    Ok(Worded { job, request, digest })
+    let claimed = shared.flight.claim(&shared.queue, &digest, job);
+    Ok(claimed.map(|(job, claim)| Worded { job, request, claim }))
 }
 
 /// SHA-256 of all that a reply depends on.
@@ -101,18 +101,16 @@ fn digest(shared: &Shared, request: &ChatRequest) -> String {
 }
 
 /// Answers from the ledger where it has the reply; else gives the question back, to be asked.
-fn unless_known(shared: &Shared, mut worded: Worded) -> Option<Worded> {
-    match shared.ledger.reply(&worded.digest) {
+fn unless_known<'a>(shared: &'a Shared, mut worded: Worded<'a>) -> Option<Worded<'a>> {
+    match shared.ledger.reply(&worded.claim.digest) {
         Ok(None) => match permission(shared, &worded.job) {
             Ok(()) => Some(worded),
             Err(error) => {
-                shared.flight.land(&worded.digest);
                 answer(worded.job, Err(error));
                 None
             }
         },
         Ok(Some(entry)) => {
-            shared.flight.land(&worded.digest);
             shared.count(|usage| usage.cached += 1);
             worded.job.call.latency += entry.latency;
             let said = match entry.problem {
@@ -123,7 +121,6 @@ fn unless_known(shared: &Shared, mut worded: Worded) -> Option<Worded> {
             None
         }
         Err(error) => {
-            shared.flight.land(&worded.digest);
             let error = ledger_error(shared, &worded.job, error);
             answer(worded.job, Err(error));
             None
@@ -146,42 +143,59 @@ fn permission(shared: &Shared, job: &Job) -> Result<(), OracleError> {
 }
 
 /// Sends questions, all of them claimed and paid for by the budget.
-fn ask(shared: &Shared, asking: Vec<Worded>) {
+fn ask(shared: &Shared, asking: Vec<Worded<'_>>) {
+    let deadline = |job: &Job| {
+        let started = job.asked.started.get()?;
+        started.checked_add(shared.settings.deadline?)
+    };
     let Some(first) = asking.first() else { return };
-    let asked = &first.job.asked;
-    let deadline = shared.settings.deadline.zip(asked.started.get());
+    // Those of several groups go together: the first deadline holds for all, and so does the wish of
+    // one of them to stop. The others are asked again then.
     let patience = Patience {
-        deadline: deadline.and_then(|(time, start)| start.checked_add(time)),
-        cancel: asked.cancel.clone(),
+        deadline: asking.iter().filter_map(|worded| deadline(&worded.job)).min(),
+        cancel: first.job.asked.cancel.clone(),
     };
     let requests: Vec<&ChatRequest> = asking.iter().map(|worded| &worded.request).collect();
     // A thread that ended here would leave everybody waiting for these replies.
-    let replies = catch_unwind(AssertUnwindSafe(|| shared.chat.chat(&requests, &patience)))
+    let mut replies = catch_unwind(AssertUnwindSafe(|| shared.chat.chat(&requests, &patience)))
         .unwrap_or_else(|panic| {
             let words = excerpt(panic_message(&*panic));
             vec![Err(ChatError::Hopeless(format!("the model panicked: {words}"))); asking.len()]
         });
-    let mut replies = replies.into_iter();
-    for worded in asking {
-        let reply = replies.next().unwrap_or_else(|| {
-            Err(ChatError::Hopeless(
-                "the model gave fewer replies than it was asked for".to_owned(),
-            ))
-        });
-        match reply {
-            Ok(reply) => take_in(shared, worded, reply),
-            Err(error) => {
-                shared.budget.give_back();
-                shared.flight.land(&worded.digest);
-                let error = chat_error(shared, &worded.job, error);
-                answer(worded.job, Err(error));
+    if replies.len() != asking.len() {
+        // Nobody knows which question each of them belongs to.
+        let why = format!("the model gave {} replies to {}", replies.len(), asking.len());
+        replies = vec![Err(ChatError::Hopeless(why)); asking.len()];
+    }
+    for (worded, reply) in asking.into_iter().zip(replies) {
+        let error = match reply {
+            Ok(reply) => {
+                take_in(shared, worded, reply);
+                continue;
             }
+            Err(error) => error,
+        };
+        shared.budget.give_back();
+        let Worded { job, claim, .. } = worded;
+        let is_of_others = match error {
+            ChatError::Cancelled => {
+                patience.cancel.is_cancelled() && !job.asked.cancel.is_cancelled()
+            }
+            ChatError::Deadline { .. } => deadline(&job) > patience.deadline,
+            _ => false,
+        };
+        drop(claim);
+        if is_of_others {
+            shared.queue.push_first(vec![job]);
+        } else {
+            let error = chat_error(shared, &job, error);
+            answer(job, Err(error));
         }
     }
 }
 
 /// Stores a reply before anything is made of it.
-fn take_in(shared: &Shared, mut worded: Worded, reply: ChatReply) {
+fn take_in(shared: &Shared, mut worded: Worded<'_>, reply: ChatReply) {
     let said = if reply.cut_off {
         Err("the reply was cut off at `max_tokens`: answer in fewer words".to_owned())
     } else {
@@ -189,7 +203,6 @@ fn take_in(shared: &Shared, mut worded: Worded, reply: ChatReply) {
     };
     let stored = shared.ledger.store(&entry(shared, &worded, &reply, &said));
     shared.budget.spend(reply.cost);
-    shared.flight.land(&worded.digest);
     shared.count(|usage| {
         usage.requests += 1;
         usage.prompt_tokens += reply.prompt_tokens.unwrap_or(0);
@@ -209,13 +222,13 @@ fn take_in(shared: &Shared, mut worded: Worded, reply: ChatReply) {
 
 fn entry(
     shared: &Shared,
-    worded: &Worded,
+    worded: &Worded<'_>,
     reply: &ChatReply,
     said: &Result<Said, String>,
 ) -> Entry {
     let request = &worded.job.asked.request;
     Entry {
-        digest: worded.digest.clone(),
+        digest: worded.claim.digest.clone(),
         oracle: shared.settings.name.clone(),
         example: request.example.id.clone(),
         question: request.example.question(),
@@ -239,8 +252,10 @@ fn read(raw: &str, question: &Question) -> Result<Said, String> {
 }
 
 /// Hands an answer in, or asks once more where it is none.
-fn go_on(shared: &Shared, worded: Worded, raw: String, said: Result<Said, String>) {
-    let Worded { mut job, .. } = worded;
+fn go_on(shared: &Shared, worded: Worded<'_>, raw: String, said: Result<Said, String>) {
+    let Worded { mut job, claim, .. } = worded;
+    // It is stored: those who wait for the same find it.
+    drop(claim);
     if let Err(problem) = &said
         && job.repairs < shared.settings.repairs
     {
@@ -250,7 +265,7 @@ fn go_on(shared: &Shared, worded: Worded, raw: String, said: Result<Said, String
                 job.messages.push(ChatMessage::new(ChatRole::Assistant, raw));
                 job.messages.push(repair);
                 job.repairs += 1;
-                shared.queue.push_first(job);
+                shared.queue.push_first(vec![job]);
             }
             Err(reason) => {
                 let error = refused(shared, &job, reason);
