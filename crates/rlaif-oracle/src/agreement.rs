@@ -79,7 +79,9 @@ mod tests {
         assert_eq!(agreement(&votes(&["[1] > [2] > [3]"])), None);
         assert!(with_the_others(&votes(&["[1] > [2] > [3]"])).is_empty());
         let tied = agreement(&votes(&["[1] = [2] = [3]", "[1] > [2] > [3]"])).unwrap();
-        assert_eq!(tied.tau, 0.0);
-        assert_eq!(agreement(&votes(&["[1] = [2] = [3]", "[1] = [2] = [3]"])).unwrap().w, 0.0);
+        assert!(tied.tau.abs() < 1e-12);
+        assert!(
+            agreement(&votes(&["[1] = [2] = [3]", "[1] = [2] = [3]"])).unwrap().w.abs() < 1e-12
+        );
     }
 }

@@ -140,11 +140,11 @@ mod tests {
     use super::*;
     use crate::Vote;
 
-    fn verdict(votes: &[&str]) -> Result<Verdict, OracleError> {
+    fn verdict(votes: &[&str]) -> Verdict {
         let parse = |text: &str| Ranking::parse(text, 3).unwrap();
         let vote = |text: &&str| Vote { voter: String::new(), ranking: parse(text), weight: 1.0 };
         let votes = votes.iter().map(vote).collect();
-        Ok(Verdict { votes, ..Verdict::new(parse("[1] > [2] > [3]"), Duration::ZERO) })
+        Verdict { votes, ..Verdict::new(parse("[1] > [2] > [3]"), Duration::ZERO) }
     }
 
     fn failure(permanent: bool) -> OracleError {
@@ -172,14 +172,14 @@ mod tests {
     fn groups_below_the_agreement_are_scaled_or_dropped_and_others_are_not() {
         let votes = ["[1] > [2] > [3]", "[1] > [3] > [2]"];
         let scale = RankingConfig { min_agreement: Some(0.5), ..RankingConfig::default() };
-        assert!((weight(&scale.settle(verdict(&votes), 3)) - 2.0 / 3.0).abs() < 1e-12);
+        assert!((weight(&scale.settle(Ok(verdict(&votes)), 3)) - 2.0 / 3.0).abs() < 1e-12);
         let reverse = ["[1] > [2] > [3]", "[3] > [2] > [1]"];
-        assert!(weight(&scale.settle(verdict(&reverse), 3)).abs() < 1e-12);
-        assert!((weight(&scale.settle(verdict(&[]), 3)) - 1.0).abs() < 1e-12, "one vote");
+        assert!(weight(&scale.settle(Ok(verdict(&reverse)), 3)).abs() < 1e-12);
+        assert!((weight(&scale.settle(Ok(verdict(&[])), 3)) - 1.0).abs() < 1e-12, "one vote");
         let low = RankingConfig { min_agreement: Some(0.3), ..scale.clone() };
-        assert!((weight(&low.settle(verdict(&votes), 3)) - 1.0).abs() < 1e-12);
+        assert!((weight(&low.settle(Ok(verdict(&votes)), 3)) - 1.0).abs() < 1e-12);
         let drop = RankingConfig { low_agreement: LowAgreement::Drop, ..scale };
-        let settled = drop.settle(verdict(&votes), 3);
+        let settled = drop.settle(Ok(verdict(&votes)), 3);
         assert!(
             matches!(settled, Settled::Dropped { agreement } if (agreement - 1.0 / 3.0).abs() < 1e-12)
         );
