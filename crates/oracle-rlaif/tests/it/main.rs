@@ -15,6 +15,7 @@ mod oracles;
 mod original;
 mod packed;
 mod quickstart;
+mod rank;
 mod reproduce;
 mod resume;
 mod serve;
