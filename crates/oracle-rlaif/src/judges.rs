@@ -130,8 +130,9 @@ fn settings(entry: &OracleEntry, asking: &AskingConfig) -> AskingSettings {
     }
 }
 
-/// The frames that a judge behind a server is shown.
-fn shown() -> Pictures {
+/// The frames that a judge behind a server is shown, decoded and kept by [`pictures`].
+#[must_use]
+pub fn shown() -> Pictures {
     let pictures = pictures(Loader::default());
     Arc::new(move |video, frames: &FramesConfig| {
         let shown = pictures(video, frames.count, frames.max_side, frames.quality)?;
