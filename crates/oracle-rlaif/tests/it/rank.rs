@@ -70,8 +70,10 @@ fn a_judge_who_takes_the_first_is_found_out() {
     let script = judge(
         folder.path(),
         "first.sh",
-        "while read -r line; do id=${line#*\"id\":}; id=${id%%,*}; \
-         printf '{\"id\":%s,\"order\":[0,1,2,3]}\\n' \"$id\"; done\n",
+        "while read -r line; do
+         id=$(printf '%s' \"$line\" | sed 's/^{\"id\": *\\([0-9]*\\).*/\\1/')
+         printf '{\"id\":%s,\"order\":[0,1,2,3]}\\n' \"$id\"
+         done\n",
     );
     let recipe =
         format!("[oracle]\ntype = \"command\"\nprogram = \"sh\"\nargs = [\"{}\"]\n", text(&script));
