@@ -51,7 +51,7 @@ pub fn ask(
         if outcome
             .verdicts
             .iter()
-            .flat_map(|verdict| verdict.as_ref().err())
+            .filter_map(|verdict| verdict.as_ref().err())
             .any(OracleError::is_permanent)
         {
             cancel.cancel();

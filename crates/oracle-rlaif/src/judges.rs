@@ -94,7 +94,7 @@ fn one(
             Box::new(RewardModel::open(&model.path, video, device)?)
         }
         OracleConfig::OpenAi(config) => {
-            let OpenAiOracleConfig { server, asking, frames, limits } = config;
+            let OpenAiOracleConfig { server, asking, frames, limits } = &**config;
             let chat = HttpChat::new(server.clone(), frames, limits.clone(), shown())?;
             let settings = AskingSettings {
                 deadline: limits.deadline(),

@@ -69,7 +69,7 @@ pub fn measure(
         let excess = |slot: usize| height(ranking, slot) - height(&truth, slot);
         slots.push((excess(0) - excess(shown.len() - 1)) / 2.0);
         if shown.len() == 2 {
-            firsts.push((height(ranking, 0) + 1.0) / 2.0);
+            firsts.push(f64::midpoint(height(ranking, 0), 1.0));
         }
     }
     measured.first_slot = mean(&slots);
