@@ -8,6 +8,7 @@ mod commands;
 mod device;
 mod files;
 mod hub;
+mod judges;
 mod local_judge;
 mod memory;
 mod merge;
