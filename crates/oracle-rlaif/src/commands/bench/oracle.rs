@@ -124,7 +124,8 @@ fn measure(args: &OracleArgs) -> Result<OracleReport> {
     })
 }
 
-/// Questions of ClipWorld with candidates of several lengths.
+/// Questions of ClipWorld with candidates of several lengths, no two groups the same: without frames
+/// they would be one question.
 fn groups(args: &OracleArgs) -> Result<Vec<RankRequest>> {
     let world = WorldConfig { size: args.size, ..WorldConfig::default() };
     world.validate()?;
@@ -132,7 +133,7 @@ fn groups(args: &OracleArgs) -> Result<Vec<RankRequest>> {
         let mut rows = rlaif_world::examples(&world, Split::Train, at as u64);
         let example = rows.swap_remove(at % rows.len());
         let answer = example.reference.clone().unwrap_or_default();
-        let longer = |words: usize| format!("{answer}{}", " indeed".repeat(words));
+        let longer = |words: usize| format!("{answer} in clip {at}{}", " indeed".repeat(words));
         RankRequest { example, candidates: (0..args.candidates).map(longer).collect() }
     };
     Ok((0..args.groups).map(group).collect())
