@@ -94,7 +94,7 @@ fn one(
             Box::new(RewardModel::open(&model.path, video, device)?)
         }
         OracleConfig::OpenAi(config) => {
-            let OpenAiOracleConfig { server, asking, frames, limits } = config;
+            let OpenAiOracleConfig { server, asking, frames, limits } = &**config;
             let chat = HttpChat::new(server.clone(), frames, limits.clone(), shown())?;
             let settings = AskingSettings {
                 deadline: limits.deadline(),
@@ -130,8 +130,9 @@ fn settings(entry: &OracleEntry, asking: &AskingConfig) -> AskingSettings {
     }
 }
 
-/// The frames that a judge behind a server is shown.
-fn shown() -> Pictures {
+/// The frames that a judge behind a server is shown, decoded and kept by [`pictures`].
+#[must_use]
+pub fn shown() -> Pictures {
     let pictures = pictures(Loader::default());
     Arc::new(move |video, frames: &FramesConfig| {
         let shown = pictures(video, frames.count, frames.max_side, frames.quality)?;

@@ -11,6 +11,7 @@ pub use {
 };
 
 pub mod answers;
+pub mod asked;
 pub mod candidates;
 pub mod device;
 pub mod folder;
@@ -18,6 +19,7 @@ pub mod hub;
 pub mod judges;
 pub mod local_judge;
 pub mod memory;
+pub mod oracle_check;
 pub mod pairs;
 pub mod pictures;
 pub mod recipe;
@@ -26,3 +28,4 @@ pub mod runs;
 pub mod serve;
 pub mod source;
 mod tame;
+pub mod world_groups;

@@ -85,7 +85,9 @@ pub fn rank_groups(oracle: &dyn Oracle, requests: &[RankRequest], cancel: &Cance
         match &verdict {
             Ok(verdict) => metrics.count_verdict(verdict),
             Err(error) => {
-                tracing::warn!(oracle = oracle.name(), %error, "a group has no verdict");
+                if !matches!(error, OracleError::Cancelled { .. }) {
+                    tracing::warn!(oracle = oracle.name(), %error, "a group has no verdict");
+                }
                 metrics.count_failure(error);
             }
         }

@@ -1,4 +1,6 @@
-//! `bench`: what this machine does with one training step.
+//! `bench`: what this machine does with one training step, and with questions to a server.
+
+mod oracle;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +30,12 @@ pub(crate) enum BenchCommand {
     /// vocabulary 49,152, tied head), LoRA r = 16 on all linear layers, KL to the reference, f32:
     /// the workload of `benches/peers/trl_grpo_step.py`.
     Step(StepArgs),
+    /// Time questions to a server against what its latency and the concurrency allow
+    ///
+    /// Ranks groups of `ClipWorld` by asking a rehearsal judge on this machine over HTTP, with frames as
+    /// JPEG and a ledger on disk; then once more out of the ledger. The best possible time is
+    /// requests x latency / concurrency.
+    Oracle(oracle::OracleArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -92,7 +100,13 @@ struct Work {
 }
 
 pub(crate) fn run(context: &Context, command: &BenchCommand) -> Result<Outcome> {
-    let BenchCommand::Step(args) = command;
+    let args = match command {
+        BenchCommand::Step(args) => args,
+        BenchCommand::Oracle(args) => {
+            oracle::run(args)?;
+            return Ok(Outcome::Done);
+        }
+    };
     if args.prompt == 0 || args.group < 2 || args.new == 0 || args.layers == 0 {
         bail!("`--prompt`, `--new` and `--layers` must be at least 1, `--group` at least 2");
     }

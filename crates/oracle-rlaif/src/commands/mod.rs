@@ -15,9 +15,11 @@ mod dpo;
 mod eval;
 mod generate;
 mod merge;
+mod oracle;
 mod preferences;
 pub(crate) mod progress;
 mod quickstart;
+mod rank;
 mod recipe;
 mod report;
 mod reproduce;
@@ -82,6 +84,11 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Write an adapter and its base as one plain checkpoint
     Merge(merge::MergeArgs),
+    /// Put the candidates of a file in order with any Oracle
+    Rank(rank::RankArgs),
+    /// Oracles: measure one before a run is paid for
+    #[command(subcommand)]
+    Oracle(oracle::OracleCommand),
     /// ClipWorld: export its clips as files, or look at one
     #[command(subcommand)]
     World(world::WorldCommand),
@@ -132,6 +139,8 @@ pub(crate) fn run(cli: &Cli) -> Result<Outcome> {
         Command::Generate(args) => generate::run(&context, args),
         Command::Serve(args) => serve::run(&context, args),
         Command::Merge(args) => merge::run(&context, args),
+        Command::Rank(args) => rank::run(&context, args),
+        Command::Oracle(command) => oracle::run(&context, command),
         Command::World(command) => world::run(&context, command),
         Command::Report(args) => report::run(args),
         Command::Recipe(command) => recipe::run(command),
@@ -188,6 +197,13 @@ impl Context {
     /// From here on Ctrl-C asks the run to finish its step and write a checkpoint; a second one
     /// ends the program at once.
     fn catch_interrupts(&self) -> Result<()> {
+        self.catch_interrupts_saying(
+            "finishing this step, then writing a checkpoint (Ctrl-C again: stop now)",
+        )
+    }
+
+    /// The same for work without steps.
+    fn catch_interrupts_saying(&self, words: &'static str) -> Result<()> {
         static INSTALLED: OnceLock<()> = OnceLock::new();
         if INSTALLED.set(()).is_err() {
             return Ok(());
@@ -198,9 +214,7 @@ impl Context {
                 std::process::exit(130);
             }
             control.stop();
-            progress::say(
-                "finishing this step, then writing a checkpoint (Ctrl-C again: stop now)",
-            );
+            progress::say(words);
         })?;
         Ok(())
     }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use oracle_rlaif::candidates::write_candidates;
+use oracle_rlaif::world_groups;
 use rlaif_data::write_atomic;
 use rlaif_world::{Split, WorldConfig};
 
@@ -32,6 +34,24 @@ pub(crate) enum WorldCommand {
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },
+    /// Write groups of answers with their true order, to try `rank` and `oracle check` on
+    Candidates {
+        /// train, validation or test
+        #[arg(long, default_value = "validation")]
+        split: Split,
+        /// Number of groups, one a clip
+        #[arg(long, default_value_t = 100)]
+        groups: usize,
+        /// Answers in a group
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(2..=16))]
+        candidates: u8,
+        /// Seed of the world and of the choice
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// File to write
+        #[arg(long, value_name = "FILE.jsonl")]
+        out: PathBuf,
+    },
     /// Show a clip's frames as a picture, and its questions
     Show {
         /// Address, for instance test/3
@@ -54,6 +74,11 @@ pub(crate) fn run(context: &Context, command: &WorldCommand) -> Result<Outcome> 
             let summary =
                 rlaif_world::export(&config, *split, *first, *clips, out, *scale, &mut done)?;
             bar.done(&summary.to_string());
+        }
+        WorldCommand::Candidates { split, groups, candidates, seed, out } => {
+            let rows = world_groups::labelled(*split, *groups, usize::from(*candidates), *seed)?;
+            let written = write_candidates(out, &rows)?;
+            say(&format!("{written} groups: {}", out.display()));
         }
         WorldCommand::Show { address, png, json } => {
             let (config, split, index) = rlaif_world::parse_address(address)?;

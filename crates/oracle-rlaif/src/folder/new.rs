@@ -78,7 +78,7 @@ impl Folder {
         let processor = FrameProcessor::from(Preprocessor {
             image_mean: [WORLD_BACKGROUND; 3],
             image_std: [WORLD_SPREAD; 3],
-            processor: (!size.pooling).then(|| llava_processor()),
+            processor: (!size.pooling).then(llava_processor),
             ..Preprocessor::clip(world.size)
         });
         let mut model = rlaif_model::init(&config, seed, device);

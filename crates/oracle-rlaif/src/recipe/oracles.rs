@@ -27,7 +27,7 @@ pub enum OracleConfig {
     RewardModel(RewardModelOracleConfig),
     /// Any OpenAI-compatible chat endpoint.
     #[serde(rename = "openai")]
-    OpenAi(OpenAiOracleConfig),
+    OpenAi(Box<OpenAiOracleConfig>),
     /// Another checkpoint in this process.
     Model(ModelJudgeConfig),
     /// People, at the page of `oracle-rlaif annotate`.

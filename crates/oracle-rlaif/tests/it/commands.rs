@@ -167,6 +167,43 @@ fn bench_step_reports_medians_and_how_near_the_limit_they_are() {
 }
 
 #[test]
+fn bench_oracle_reports_a_request_for_each_question_and_none_out_of_the_ledger() {
+    let common =
+        ["--groups", "12", "--candidates", "3", "--latency-ms", "20", "--concurrency", "4"];
+    let bench = |more: &[&str]| ok(&[&["bench", "oracle"], &common[..], more].concat());
+    let report: Value = serde_json::from_str(&bench(&["--json"])).expect("one JSON object");
+    let number = |name: &str| report[name].as_f64().unwrap_or_else(|| panic!("{name}: {report}"));
+    assert_eq!(report["requests"], 12);
+    assert_eq!(report["cached_requests"], 0);
+    assert!((number("ideal_seconds") - 0.06).abs() < 1e-9, "{report}");
+    // Nothing is faster than the latency allows: the server has no more than four at once.
+    assert!((1..=4).contains(&report["peak_at_once"].as_u64().unwrap()), "{report}");
+    assert!(number("ratio") >= 1.0, "{report}");
+    let ratio = number("wall_seconds") / number("ideal_seconds");
+    assert!((number("ratio") - ratio).abs() < 1e-9, "{report}");
+    let rate = 12.0 / number("wall_seconds");
+    assert!((number("requests_per_second") - rate).abs() < 1e-6, "{report}");
+    assert!(number("cached_seconds") > 0.0, "{report}");
+
+    // Three pairs in both orders.
+    let said = bench(&["--protocol", "pairwise", "--frames", "0"]);
+    let line = |name: &str| -> f64 {
+        let line = said.lines().find(|line| line.starts_with(name)).expect(name);
+        line[name.len()..].split_whitespace().next().unwrap().parse().expect(line)
+    };
+    assert_eq!(said.lines().count(), 8, "{said}");
+    assert!((line("requests") - 72.0).abs() < 1e-9, "{said}");
+    assert!((line("ideal") - 0.36).abs() < 1e-9, "{said}");
+    assert!(line("wall") >= 0.36 && line("per second") > 0.0, "{said}");
+    assert!(said.lines().last().unwrap().ends_with(", 0 requests"), "{said}");
+
+    assert!(refused(&["bench", "oracle", "--groups", "0"]).contains("--groups"));
+    assert!(refused(&["bench", "oracle", "--candidates", "1"]).contains("at least 2 candidates"));
+    let message = refused(&["bench", "oracle", "--protocol", "listwize"]);
+    assert!(message.contains("listwise"), "{message}");
+}
+
+#[test]
 fn shells_get_completions_and_people_get_help() {
     assert!(ok(&["completions", "bash"]).contains("oracle-rlaif"));
     let help = ok(&["--help"]);

@@ -4,3 +4,5 @@ mod answers;
 mod client;
 mod clips;
 mod hostile;
+
+pub(crate) use client::Server;

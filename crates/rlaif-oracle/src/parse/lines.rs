@@ -7,9 +7,24 @@ use super::{
 };
 use crate::{error::excerpt, protocol::Said};
 
-/// The last line that is an answer.
+/// The last line that is an answer. A line that begins as further lines of a candidate do in a prompt
+/// is a quotation, and no answer. Where the very last line is a label alone, it is half of an answer,
+/// which nothing that was quoted before it makes whole.
 pub(super) fn last_answer(text: &str, wanted: Wanted) -> Option<Result<Said, ReplyError>> {
-    text.lines().rev().find_map(|line| answer(line, wanted))
+    let mut lines = text.lines().rev().filter(|line| !line.trim().is_empty());
+    let last = lines.clone().next()?;
+    if matches!(wanted, Wanted::Order { .. }) && last.trim().starts_with('[') {
+        let only = label(conclusion(last), wanted);
+        if let Some(only) = only {
+            return Some(labels::order(&[vec![only]], &[], wanted));
+        }
+    }
+    lines.find_map(|line| if is_quoted(line) { None } else { answer(line, wanted) })
+}
+
+/// Whether a line begins as [`prompts`](crate::prompts) have further lines of a candidate begin.
+fn is_quoted(line: &str) -> bool {
+    line.trim_start().strip_prefix('|').is_some_and(|rest| !rest.trim_end().ends_with('|'))
 }
 
 fn answer(line: &str, wanted: Wanted) -> Option<Result<Said, ReplyError>> {

@@ -78,6 +78,24 @@ fn the_last_answer_wins_whatever_its_form() {
     );
 }
 
+/// Further lines of a candidate begin with `    | ` in every prompt.
+#[test]
+fn what_a_judge_quotes_makes_no_answer_of_half_of_one() {
+    let half = "error: candidate [2] is missing; name each of [1] to [2] exactly once";
+    let none = "error: there is no answer in the reply; give an order of [1] to [2] such as \
+                `[2] > [1]`, or `abstain: why`";
+    check(
+        &pair(),
+        &[
+            ("It says [[A]]\n    | [1]\n    | Answer: A > B\nMy order:\n[1]", half),
+            ("The first says\n    | [1] > [2]\n    | abstain: me\nI like it.", none),
+            ("The first says\n    | [1] > [2]\n[2] > [1]\n    | tie", "[2] > [1]"),
+            ("| best |\n| [2] > [1] |", "[2] > [1]"),
+        ],
+    );
+    check(&listwise(2), &[("[2] > [1]\nNo:\n[1].", half)]);
+}
+
 #[test]
 fn wrong_candidates_are_said_and_never_repaired() {
     let whole = "; name each of [1] to [4] exactly once";

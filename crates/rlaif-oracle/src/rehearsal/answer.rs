@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::rule::candidates_in;
+
 /// SHA-256 of a body, hexadecimal.
 pub(super) fn digest(body: &[u8]) -> String {
     Sha256::digest(body).iter().fold(String::new(), |mut text, byte| {
@@ -14,11 +16,13 @@ pub(super) fn digest(body: &[u8]) -> String {
     })
 }
 
-/// The text of the last turn of the user.
-pub(super) fn last_question(body: &Value) -> String {
-    let turns = body.get("messages").and_then(Value::as_array);
-    let last = turns.and_then(|turns| turns.iter().rev().find(|turn| turn["role"] == "user"));
-    last.map(|turn| text(&turn["content"])).unwrap_or_default()
+/// The candidates of the last turn of the user that shows any: one that asks for a better answer
+/// does not repeat them.
+pub(super) fn last_candidates(body: &Value) -> Vec<String> {
+    let turns = body.get("messages").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let users = turns.iter().rev().filter(|turn| turn["role"] == "user");
+    let mut candidates = users.map(|turn| candidates_in(&text(&turn["content"])));
+    candidates.find(|candidates| !candidates.is_empty()).unwrap_or_default()
 }
 
 fn text(content: &Value) -> String {
@@ -74,16 +78,27 @@ mod tests {
             {"role": "system", "content": "abcd"},
             {"role": "user", "content": [
                 {"type": "image_url", "image_url": {"url": "data:"}},
-                {"type": "text", "text": "which"},
+                {"type": "text", "text": "[1] a"},
             ]},
         ]});
-        assert_eq!(last_question(&body), "which");
+        assert_eq!(last_candidates(&body), ["a"]);
         let reply = completion(&body, 3, "[1] > [2]");
         // Nine characters asked, nine said.
         assert_eq!(reply["usage"]["prompt_tokens"], 3 + 85);
         assert_eq!(reply["usage"]["completion_tokens"], 3);
         assert_eq!(reply["choices"][0]["message"]["content"], "[1] > [2]");
-        assert_eq!(last_question(&json!({"messages": 7})), "");
+    }
+
+    #[test]
+    fn a_turn_that_shows_nothing_is_about_the_candidates_before_it() {
+        let turn = |role: &str, text: &str| json!({"role": role, "content": text});
+        let repair = json!({"messages": [
+            turn("user", "[1] red\n[2] blue"),
+            turn("assistant", "[1] mine"),
+            turn("user", "That is no answer."),
+        ]});
+        assert_eq!(last_candidates(&repair), ["red", "blue"]);
+        assert!(last_candidates(&json!({"messages": 7})).is_empty());
     }
 
     /// The digest of nothing, as FIPS 180-4 examples give it.

@@ -18,7 +18,6 @@ use super::{
     Fault, JudgeOptions, Seen, answer,
     counts::Tally,
     http::{self, Reply, Request},
-    rule::candidates_in,
 };
 
 /// Blanks under [`Fault::HugeBody`].
@@ -175,7 +174,7 @@ impl Shared {
 
     fn act(&self, fault: &Fault, asked: (u64, &Value, String), given: &str) -> Course {
         let (number, body, digest) = asked;
-        let mut candidates = candidates_in(&answer::last_question(body));
+        let mut candidates = answer::last_candidates(body);
         if *fault == Fault::WrongCount {
             candidates.pop();
         }

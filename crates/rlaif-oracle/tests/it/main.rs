@@ -1,6 +1,7 @@
 //! Oracles as a run uses them.
 
 mod asking;
+mod asking_faults;
 #[cfg(unix)]
 mod command_faults;
 #[cfg(unix)]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::{checkpoint, program, text};
 
 /// A server that lives as long as this does.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
     address: String,
 }
@@ -41,7 +41,7 @@ impl Reply {
 
 impl Server {
     /// Starts the program on a free port.
-    pub(super) fn start(arguments: &[&str]) -> Server {
+    pub(crate) fn start(arguments: &[&str]) -> Server {
         let mut child = program()
             .args(["serve", "--checkpoint", text(checkpoint()), "--port", "0"])
             .args(arguments)
@@ -62,7 +62,7 @@ impl Server {
         Server { child, address }
     }
 
-    pub(super) fn port(&self) -> String {
+    pub(crate) fn port(&self) -> String {
         self.address.rsplit(':').next().expect("a port").to_owned()
     }
 

@@ -88,9 +88,10 @@ fn what_came_before_a_failure_stays_in_the_ledger_and_is_not_asked_again() {
 #[test]
 fn a_failure_is_its_groups_alone() {
     let stub = Arc::new(
-        Stub::new(|request, _| match shown(request).concat().contains('1') {
-            true => Err(ChatError::Refused("not this".to_owned())),
-            false => Ok(say(honest(request))),
+        Stub::new(|request, _| {
+            let is_second = shown(request).concat().contains('1');
+            let refusal = || ChatError::Refused("not this".to_owned());
+            if is_second { Err(refusal()) } else { Ok(say(honest(request))) }
         })
         .batches(8),
     );

@@ -171,8 +171,8 @@ fn in_a_batch_the_deadline_of_one_group_is_not_that_of_another() {
         })
         .batches(8),
     );
-    let deadline = Some(Duration::from_secs(50));
-    let judge = oracle(AskingSettings { deadline, ..settings() }, &stub, &ledger());
+    let time = Duration::from_secs(50);
+    let judge = oracle(AskingSettings { deadline: Some(time), ..settings() }, &stub, &ledger());
     let now = Instant::now();
     let begun = [now, now + Duration::from_secs(5)];
     let verdicts = together(&judge, &[Cancel::new(), Cancel::new()], &begun);
@@ -181,5 +181,5 @@ fn in_a_batch_the_deadline_of_one_group_is_not_that_of_another() {
     let seen = stub.seen.lock().unwrap();
     let deadlines: Vec<Instant> =
         seen.iter().map(|(_, patience)| patience.deadline.unwrap()).collect();
-    assert_eq!(deadlines, [begun[0], begun[0], begun[1]].map(|begun| begun + deadline.unwrap()));
+    assert_eq!(deadlines, [begun[0], begun[0], begun[1]].map(|begun| begun + time));
 }
