@@ -46,7 +46,7 @@ use worker::work;
 const GLANCE: Duration = Duration::from_millis(50);
 
 /// Most threads that prepare questions while all places on the wire are taken.
-const MOST_AHEAD: usize = 4;
+const MOST_AHEAD: usize = 32;
 
 /// How a chat model is asked.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,8 +114,9 @@ impl ChatOracle {
             ledger.spent(&settings.name).map_err(|error| wrong("ledger", error.to_string()))?;
         let places = chat.concurrency().max(1);
         let batch = chat.batch().max(1);
-        // A model that takes batches gets larger ones where nobody takes questions ahead of it.
-        let ahead = if batch == 1 { (places / 2).min(MOST_AHEAD) } else { 0 };
+        // As many as are on the wire, for replies may come all at once. A model that takes batches gets
+        // larger ones where nobody takes questions ahead of it, and one at a time goes in order.
+        let ahead = if batch == 1 && places > 1 { places.min(MOST_AHEAD) } else { 0 };
         let shared = Arc::new(Shared {
             budget: Budget::new(settings.max_calls, settings.max_cost, spent),
             identity: chat.identity(),
