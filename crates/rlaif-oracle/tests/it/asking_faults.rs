@@ -114,10 +114,10 @@ fn oracle(base_url: &str, protocol: &Value, limits: LimitsConfig, ledger: &Path)
         max_calls: None,
         max_cost: None,
     };
-    let prompts = Prompts::load(&PromptsConfig::default()).expect("the built-in prompts");
+    let prompts = Prompts::load(&PromptsConfig::default()).expect("built in");
     let ledger = Arc::new(Ledger::open(ledger).expect("a ledger"));
     ChatOracle::new(settings, Box::new(chat(server, limits)), prompts, ledger)
-        .expect("settings in their ranges")
+        .expect("settings in range")
 }
 
 fn brief(result: &Result<Verdict, OracleError>) -> String {
