@@ -135,6 +135,10 @@ pub trait ChatModel: Send + Sync {
         1
     }
 
+    /// Does what can be done for a request before its turn to be sent comes, for instance decodes its
+    /// clip. What fails here fails again, and is told, when it is sent.
+    fn prepare(&self, _request: &ChatRequest) {}
+
     /// One result per request, in their order. Retries, limits and waiting are the model's.
     fn chat(
         &self,

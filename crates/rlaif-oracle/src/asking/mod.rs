@@ -19,6 +19,7 @@ mod budget;
 mod flight;
 mod group;
 mod queue;
+mod slots;
 mod worker;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -38,10 +39,14 @@ use budget::Budget;
 use flight::Flight;
 use group::{Answered, Group};
 use queue::Queue;
+use slots::Slots;
 use worker::work;
 
 /// How often the wish to stop is looked at.
 const GLANCE: Duration = Duration::from_millis(50);
+
+/// Most threads that prepare questions while all places on the wire are taken.
+const MOST_AHEAD: usize = 32;
 
 /// How a chat model is asked.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +76,7 @@ struct Shared {
     ledger: Arc<Ledger>,
     queue: Queue,
     flight: Flight,
+    slots: Slots,
     budget: Budget,
     usage: Mutex<Usage>,
     /// Why no further request is worth sending.
@@ -106,22 +112,27 @@ impl ChatOracle {
         settings.protocol.check().map_err(|error| wrong("protocol", error.to_string()))?;
         let spent =
             ledger.spent(&settings.name).map_err(|error| wrong("ledger", error.to_string()))?;
-        let threads = chat.concurrency().max(1);
+        let places = chat.concurrency().max(1);
+        let batch = chat.batch().max(1);
+        // As many as are on the wire, for replies may come all at once. A model that takes batches gets
+        // larger ones where nobody takes questions ahead of it, and one at a time goes in order.
+        let ahead = if batch == 1 && places > 1 { places.min(MOST_AHEAD) } else { 0 };
         let shared = Arc::new(Shared {
             budget: Budget::new(settings.max_calls, settings.max_cost, spent),
             identity: chat.identity(),
             settings,
-            batch: chat.batch().max(1),
+            batch,
             chat,
             prompts,
             ledger,
             queue: Queue::default(),
             flight: Flight::default(),
+            slots: Slots::new(places),
             usage: Mutex::default(),
             hopeless: Mutex::default(),
         });
         let oracle = ChatOracle { shared };
-        for _ in 0..threads {
+        for _ in 0..places + ahead {
             let shared = Arc::clone(&oracle.shared);
             thread::Builder::new()
                 .name("asking".to_owned())

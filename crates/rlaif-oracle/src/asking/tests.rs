@@ -26,6 +26,7 @@ pub(super) struct Stub {
     asked: AtomicUsize,
     seen: Mutex<Vec<(ChatRequest, Patience)>>,
     batches: Mutex<Vec<usize>>,
+    prepared: Arc<AtomicUsize>,
 }
 
 impl Stub {
@@ -39,6 +40,7 @@ impl Stub {
             asked: AtomicUsize::new(0),
             seen: Mutex::default(),
             batches: Mutex::default(),
+            prepared: Arc::default(),
         }
     }
 
@@ -71,6 +73,10 @@ impl ChatModel for Arc<Stub> {
 
     fn batch(&self) -> usize {
         self.batch
+    }
+
+    fn prepare(&self, _: &ChatRequest) {
+        self.prepared.fetch_add(1, Ordering::SeqCst);
     }
 
     fn chat(&self, requests: &[&ChatRequest], patience: &Patience) -> Vec<Result<ChatReply>> {

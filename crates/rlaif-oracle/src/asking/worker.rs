@@ -45,7 +45,7 @@ pub(super) fn work(shared: &Shared) {
 fn turn(shared: &Shared, jobs: Vec<Job>) {
     let mut asking = Vec::new();
     for job in jobs {
-        if job.asked.over.load(Ordering::Acquire) || job.asked.cancel.is_cancelled() {
+        if !is_wanted(&job) {
             continue;
         }
         job.asked.started.get_or_init(Instant::now);
@@ -57,6 +57,11 @@ fn turn(shared: &Shared, jobs: Vec<Job>) {
         }
     }
     ask(shared, asking);
+}
+
+/// Whether anybody waits for the answer.
+fn is_wanted(job: &Job) -> bool {
+    !job.asked.over.load(Ordering::Acquire) && !job.asked.cancel.is_cancelled()
 }
 
 /// Puts a job into words; none where another asks the same already.
@@ -148,6 +153,21 @@ fn ask(shared: &Shared, asking: Vec<Worded<'_>>) {
         let started = job.asked.started.get()?;
         started.checked_add(shared.settings.deadline?)
     };
+    if asking.is_empty() {
+        return;
+    }
+    for worded in &asking {
+        // Whatever goes wrong goes wrong again, and is told, when it is sent.
+        catch_unwind(AssertUnwindSafe(|| shared.chat.prepare(&worded.request))).ok();
+    }
+    // Kept until the replies are stored.
+    let _slot = shared.slots.enter();
+    let (asking, unwanted): (Vec<_>, Vec<_>) =
+        asking.into_iter().partition(|worded| is_wanted(&worded.job));
+    for _ in &unwanted {
+        shared.budget.give_back();
+    }
+    drop(unwanted);
     let Some(first) = asking.first() else { return };
     // Those of several groups go together: the first deadline holds for all, and so does the wish of
     // one of them to stop. The others are asked again then.

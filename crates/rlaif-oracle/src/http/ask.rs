@@ -363,6 +363,11 @@ impl ChatModel for HttpChat {
         self.limits.concurrency
     }
 
+    fn prepare(&self, request: &ChatRequest) {
+        // Kept for when it is sent; a failure is told then.
+        self.frames.urls(&request.video).ok();
+    }
+
     fn chat(
         &self,
         requests: &[&ChatRequest],

@@ -81,6 +81,25 @@ fn what_is_asked_six_times_at_once_is_paid_once_and_holds_nobody_up() {
     assert_eq!((stub.asked(), usage.requests, usage.cached, rows(&ledger)), (2, 2, 5, 2));
 }
 
+/// The first two replies wait until three questions are prepared.
+#[test]
+fn the_next_questions_are_prepared_while_the_wire_is_full_and_never_sent_before_it_is_not() {
+    let (at_once, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (prepared, peak) = (Arc::new(AtomicUsize::new(0)), Arc::clone(&most));
+    let seen = Arc::clone(&prepared);
+    let stub = Stub::new(move |request, _| {
+        most.fetch_max(at_once.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        wait_until("a third prepared", || seen.load(Ordering::SeqCst) >= 3);
+        at_once.fetch_sub(1, Ordering::SeqCst);
+        Ok(say(honest(request)))
+    });
+    let stub = Arc::new(Stub { prepared: Arc::clone(&prepared), ..stub.threads(2) });
+    let verdicts = rank(&oracle(settings(), &stub, &ledger()), &groups(20));
+    assert!(verdicts.iter().all(Result::is_ok));
+    assert!(peak.load(Ordering::SeqCst) <= 2);
+    assert_eq!((prepared.load(Ordering::SeqCst), stub.asked()), (20, 20));
+}
+
 #[test]
 fn copies_in_one_batch_are_paid_once() {
     let stub = Arc::new(Stub::honest().batches(8));
