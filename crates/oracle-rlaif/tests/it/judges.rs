@@ -107,16 +107,16 @@ fn ranked(folder: &Path, oracle: &str) -> (Value, Vec<Value>) {
     let data = folder.join("groups.jsonl");
     ok(&["world", "candidates", "--groups", "3", "--candidates", "2", "--out", text(&data)]);
     let recipe = folder.join("judge.toml");
-    std::fs::write(&recipe, oracle).unwrap();
+    std::fs::write(&recipe, oracle).expect("the recipe is written");
     let out = folder.join("ranked.jsonl");
     let output = program()
         .args(["rank", "--data", text(&data), "--recipe", text(&recipe)])
         .args(["--out", text(&out), "--json"])
         .output()
-        .unwrap();
+        .expect("the program starts");
     let summary = serde_json::from_slice(&output.stdout).expect("a summary");
-    let rows = std::fs::read_to_string(&out).unwrap();
-    (summary, rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+    let rows = std::fs::read_to_string(&out).expect("ranked rows");
+    (summary, rows.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect())
 }
 
 /// A model with random weights says nothing that could be read: it is asked, twice a question, here and

@@ -82,7 +82,10 @@ fn what_came_before_a_failure_stays_in_the_ledger_and_is_not_asked_again() {
     let honest = Arc::new(Stub::honest());
     let verdicts = rank(&oracle(pairs(), &honest, &ledger), &groups(1));
     assert_eq!(briefs(&verdicts), ["[3] > [1] > [2]"]);
-    assert_eq!(honest.asked() as u64, 6 - kept);
+    // A question that was on its way when the group failed may have been answered and stored since.
+    assert!(honest.asked() as u64 <= 6 - kept, "{} asked, {kept} kept", honest.asked());
+    assert!(honest.asked() >= 1, "the one that failed");
+    assert_eq!(rows(&ledger), 6, "each question was stored once");
 }
 
 #[test]
