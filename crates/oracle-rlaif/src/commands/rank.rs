@@ -24,8 +24,8 @@ pub(crate) struct RankArgs {
     /// The rows with `ranking`, or `failure` where there is none
     #[arg(long, value_name = "RANKED.jsonl")]
     out: PathBuf,
-    /// Ledger that keeps the replies; a file beside `--out` where the recipe names none. The same command
-    /// again pays for nothing twice
+    /// Ledger that keeps the replies; without it the recipe's, else a file beside `--out`. The same
+    /// command again pays for nothing twice
     #[arg(long, value_name = "FILE.sqlite")]
     ledger: Option<PathBuf>,
     /// Rank the first rows only
@@ -39,8 +39,8 @@ pub(crate) struct RankArgs {
 /// Who judges.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct JudgeArgs {
-    /// Recipe with an `[oracle]`, that of a training run for instance; `[ranking]` and `[video]` are
-    /// heeded, the rest is not
+    /// Recipe with an `[oracle]`, that of a training run for instance; `[video]` and, of `[ranking]`,
+    /// `aggregation` and `ledger` are heeded, the rest is not
     #[arg(long, value_name = "JUDGE.toml")]
     pub(crate) recipe: PathBuf,
     /// Override a key of the recipe, for instance `--set oracle.repeats=2`
@@ -83,13 +83,16 @@ struct Summary {
 }
 
 pub(crate) fn run(context: &Context, args: &RankArgs) -> Result<Outcome> {
-    let recipe = args.judge.read()?;
+    let mut recipe = args.judge.read()?;
+    if args.ledger.is_some() {
+        recipe.ranking.ledger.clone_from(&args.ledger);
+    }
     let mut rows = read_candidates(&args.data, &Reader::default())?;
     rows.truncate(args.limit.unwrap_or(usize::MAX));
     if rows.is_empty() {
         bail!("`{}` holds no row to rank", args.data.display());
     }
-    let ledger = args.ledger.clone().unwrap_or_else(|| args.out.with_extension("ledger.sqlite"));
+    let ledger = args.out.with_extension("ledger.sqlite");
     let oracle =
         judges::open(&recipe.oracle, &recipe.ranking, &recipe.video, &ledger, &context.device)?;
     context.catch_interrupts_saying("stopping; what was paid for is in the ledger")?;

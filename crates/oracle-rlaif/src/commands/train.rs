@@ -28,7 +28,10 @@ pub(crate) fn run(context: &Context, args: &TrainArgs) -> Result<Outcome> {
     let from = stage::open_run(&args.out, &recipe, args.resume)?;
     let trained = stage::online(context, &start, &recipe, &args.out, from.as_ref());
     let stopped = |error: &anyhow::Error| {
-        matches!(error.downcast_ref(), Some(TrainError::OracleStopped { .. }))
+        matches!(
+            error.downcast_ref(),
+            Some(TrainError::OracleStopped { .. } | TrainError::NothingRanked { .. })
+        )
     };
     if matches!(&trained, Ok(None)) || trained.as_ref().is_err_and(stopped) {
         let command = format!("train --recipe {}", args.recipe.recipe.display());
