@@ -202,6 +202,13 @@ impl Scorer {
         let ids = tokenizer
             .encode_conversation(&messages, true)
             .map_err(rlaif_rollout::PromptError::from)?;
+        if ids.is_empty() || ids.contains(&tokenizer.image_token_id()) {
+            return Err(Fault::Everywhere(
+                "`calibrate` asks the question without its clip, and the judge's chat template writes \
+                 a place for one all the same: set `calibrate = false`"
+                    .to_owned(),
+            ));
+        }
         Ok(PromptInput { ids, visual: None, positions: None })
     }
 }

@@ -74,7 +74,10 @@ impl Reader {
             }
         };
         for name in ["tool_calls", "function_call"] {
-            if item.get(name).is_some_and(|value| !value.is_null()) {
+            if item
+                .get(name)
+                .is_some_and(|value| !value.is_null() && *value != Value::Array(Vec::new()))
+            {
                 let at = format!("{at}.{name}");
                 let message = format!("`{at}` is not supported: the model calls nothing");
                 return Err(Problem::invalid(at, message).code("unsupported_parameter"));
@@ -292,7 +295,7 @@ mod tests {
                 "messages",
             ),
             (
-                json!([{"role": "assistant", "content": "", "tool_calls": []}]),
+                json!([{"role": "assistant", "content": "", "tool_calls": [{}]}]),
                 "messages[0].tool_calls",
             ),
         ] {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::problem::Problem;
 
 /// Fields that only mean something at other values than these: `null`, and the ones listed.
-const REFUSED: [(&str, &[&str], &str); 27] = [
+const REFUSED: [(&str, &[&str], &str); 39] = [
     ("tools", &["[]"], "the model calls nothing"),
     ("tool_choice", &["\"none\"", "\"auto\""], "the model calls nothing"),
     ("functions", &["[]"], "the model calls nothing"),
@@ -33,6 +33,18 @@ const REFUSED: [(&str, &[&str], &str); 27] = [
     ("chat_template", &[], "the template is the checkpoint's"),
     ("chat_template_kwargs", &["{}"], "the template is the checkpoint's"),
     ("prompt_logprobs", &["0"], "use `logprobs`, of the reply's tokens"),
+    ("regex", &[], "replies are not constrained to a grammar"),
+    ("ebnf", &[], "replies are not constrained to a grammar"),
+    ("grammar", &["\"\""], "replies are not constrained to a grammar"),
+    ("json_schema", &["{}"], "replies are not constrained to a grammar"),
+    ("format", &["\"\""], "replies are not constrained to a grammar"),
+    ("allowed_token_ids", &[], "the logits are the model's"),
+    ("bad_words", &["[]"], "the logits are the model's"),
+    ("length_penalty", &["1"], "replies are sampled"),
+    ("no_repeat_ngram_size", &["0"], "the logits are the model's"),
+    ("include_stop_str_in_output", &["false"], "a reply ends before its stop"),
+    ("truncate_prompt_tokens", &[], "no prompt is cut"),
+    ("mm_processor_kwargs", &["{}"], "frames are made as the checkpoint says"),
 ];
 
 /// Beginnings of the names by which servers constrain replies to a grammar.

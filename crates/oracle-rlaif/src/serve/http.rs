@@ -34,7 +34,7 @@ pub struct App {
     jobs: mpsc::Sender<Job>,
     free: Arc<Semaphore>,
     /// One body at a time becomes values.
-    parsing: Semaphore,
+    parsing: Arc<Semaphore>,
     tally: Tally,
     sampled_tokens: Arc<AtomicU64>,
     started: u64,
@@ -51,7 +51,7 @@ impl App {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         App {
             free: Arc::new(Semaphore::new(settings.limits.max_concurrent)),
-            parsing: Semaphore::new(1),
+            parsing: Arc::new(Semaphore::new(1)),
             settings,
             jobs,
             tally: Tally::default(),
@@ -295,9 +295,11 @@ async fn prepare(
     body: Vec<u8>,
 ) -> Result<(Chat, Job, UnboundedReceiver<Event>), Problem> {
     let stopped = || Problem::server("the server is stopping");
-    let turn = app.parsing.acquire().await.map_err(|_| stopped())?;
+    let turn = Arc::clone(&app.parsing).acquire_owned().await.map_err(|_| stopped())?;
     let shared = Arc::clone(app);
     let prepared = tokio::task::spawn_blocking(move || {
+        // Held to the end of the work, also where the client is gone by then.
+        let _turn = turn;
         let settings = &shared.settings;
         let mut chat = Chat::read(&body, &settings.limits)?;
         drop(body);
@@ -311,9 +313,7 @@ async fn prepare(
         let job = Job { messages, clip, wish: chat.wish.clone(), events: sender };
         Ok((chat, job, events))
     });
-    let outcome = prepared.await;
-    drop(turn);
-    outcome.map_err(|error| {
+    prepared.await.map_err(|error| {
         tracing::error!(%error, "reading a request ended in a panic");
         Problem::server("the server failed on this request; its log says where")
     })?

@@ -98,10 +98,13 @@ impl Wish {
     fn read(request: &Map<String, Value>, limits: &Limits) -> Result<Wish, Problem> {
         let longest = limits.max_new_tokens;
         // The newer name wins, as at OpenAI.
-        let max_tokens = match whole(request, "max_completion_tokens", 1, longest)? {
+        let any = u32::MAX as usize;
+        let max_tokens = match whole(request, "max_completion_tokens", 1, any)? {
             Some(tokens) => Some(tokens),
-            None => whole(request, "max_tokens", 1, longest)?,
+            None => whole(request, "max_tokens", 1, any)?,
         };
+        // An upper bound: a reply that ends earlier says so by its `finish_reason`.
+        let max_tokens = max_tokens.map(|tokens| tokens.min(longest));
         let top_p = number(request, "top_p", 0.0, 1.0)?.unwrap_or(1.0);
         if top_p <= 0.0 {
             return Err(Problem::invalid("top_p", "`top_p` must be above 0 and at most 1, got 0"));

@@ -320,6 +320,8 @@ function orderKeys(event) {
 }
 
 function named(name) {
+  // Each annotator sees a task in an order of their own: what is shown is another's.
+  if (name !== annotator) show(null);
   annotator = name;
   localStorage.setItem("annotator", name);
   $("who").textContent = name;

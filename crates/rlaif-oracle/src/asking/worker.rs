@@ -217,7 +217,13 @@ fn ask(shared: &Shared, asking: Vec<Worded<'_>>) {
 /// Stores a reply before anything is made of it.
 fn take_in(shared: &Shared, mut worded: Worded<'_>, reply: ChatReply) {
     let said = if reply.cut_off {
-        Err("the reply was cut off at `max_tokens`: answer in fewer words".to_owned())
+        Err(if reply.text.trim().is_empty() {
+            "the reply reached `max_tokens` before it said anything: raise `max_tokens`, or let the \
+             model think less"
+        } else {
+            "the reply was cut off at `max_tokens`: answer in fewer words"
+        }
+        .to_owned())
     } else {
         read(&reply.text, &worded.job.question)
     };
@@ -278,6 +284,8 @@ fn go_on(shared: &Shared, worded: Worded<'_>, raw: String, said: Result<Said, St
     drop(claim);
     if let Err(problem) = &said
         && job.repairs < shared.settings.repairs
+        // There is no turn of silence to answer to.
+        && !raw.trim().is_empty()
     {
         match shared.prompts.repair(&job.question, problem) {
             Ok(repair) => {

@@ -187,7 +187,7 @@ impl HttpChat {
         let left = patience.left().map(|left| left.max(Duration::from_millis(1)));
         let timeout = left.map_or(longest, |left| left.min(longest));
         let raw = self.wire.post(body, timeout).map_err(|lost| match lost {
-            Lost::Timeout if timeout < longest => {
+            Lost::Timeout if patience.left().is_some_and(|left| left.is_zero()) => {
                 let why = "the deadline came before the reply";
                 Fault::passing(Origin::Deadline, why)
             }
@@ -259,13 +259,11 @@ impl HttpChat {
         let retry = course.retries;
         course.retries += 1;
         self.retries.fetch_add(1, Ordering::Relaxed);
-        if asked_for.is_some() {
-            // The gate holds the pause for everybody.
-            return Ok(());
-        }
         let base = seconds(self.limits.backoff_seconds);
         let most = seconds(self.limits.backoff_max_seconds);
-        let wait = backoff::delay(retry, base, most, rand::random());
+        // After the pause that the server asked for, so that not all come at once when it ends.
+        let wait =
+            asked_for.unwrap_or_default() + backoff::delay(retry, base, most, rand::random());
         Gate::sleep(course.patience, wait).map_err(|stop| course.stopped(stop))
     }
 

@@ -33,24 +33,12 @@ pub(super) fn read(asked: &Asked<'_>, body: &[u8]) -> Result<Answer, Fault> {
     };
     let text = text_of(message.get("content")).ok_or_else(|| strange("has no text"))?;
     let finish = choice.get("finish_reason").and_then(Value::as_str).unwrap_or_default();
-    if text.trim().is_empty() {
-        if let Some(refusal) = message.get("refusal").and_then(Value::as_str) {
-            return Err(Fault::Refused(format!("the model declines: {}", asked.tame(refusal))));
-        }
-        match finish {
-            "length" => {
-                return Err(Fault::Refused(
-                    "the reply reached `max_tokens` before it said anything: raise `max_tokens`, \
-                     or let the model think less"
-                        .to_owned(),
-                ));
-            }
-            "content_filter" => {
-                return Err(Fault::Refused("the server's filter kept the reply back".to_owned()));
-            }
-            _ => {}
-        }
-    }
+    // Silence was paid for, too: it is a reply, which whoever asked keeps and reads as none.
+    let refusal = message.get("refusal").and_then(Value::as_str);
+    let text = match refusal {
+        Some(refusal) if text.trim().is_empty() => refusal.to_owned(),
+        _ => text,
+    };
     let tokens = |name: &str| json.get("usage")?.get(name)?.as_u64();
     Ok(Answer {
         text: match asked.key {
@@ -117,19 +105,13 @@ mod tests {
     }
 
     #[test]
-    fn silence_says_why_where_it_can() {
-        let refused = |reply: &Value| match read_json(reply) {
-            Err(Fault::Refused(why)) => why,
-            other => panic!("{other:?}"),
-        };
-        let cut = refused(&message(&json!({"content": null}), "length"));
-        assert!(cut.contains("raise `max_tokens`"), "{cut}");
-        let declined = refused(&message(&json!({"content": "", "refusal": "No."}), "stop"));
-        assert_eq!(declined, "the model declines: No.");
-        let kept = refused(&message(&json!({}), "content_filter"));
-        assert!(kept.contains("filter"), "{kept}");
-        // It was paid for, and whoever asked may ask again.
-        assert_eq!(read_json(&message(&json!({"content": ""}), "stop")).unwrap().text, "");
+    fn silence_was_paid_for_and_is_a_reply() {
+        let cut = message(&json!({"content": null}), "length");
+        let cut = read_json(&cut).unwrap();
+        assert_eq!((cut.text.as_str(), cut.cut_off), ("", true));
+        let declined = message(&json!({"content": "", "refusal": "No."}), "stop");
+        assert_eq!(read_json(&declined).unwrap().text, "No.");
+        assert_eq!(read_json(&message(&json!({}), "content_filter")).unwrap().text, "");
         let half = message(&json!({"content": "[1] >"}), "length");
         let half = read_json(&half).unwrap();
         assert_eq!((half.text.as_str(), half.cut_off), ("[1] >", true));

@@ -103,6 +103,9 @@ impl Wire {
 
 fn lost(error: &ureq::Error) -> Lost {
     match error {
+        ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => {
+            Lost::Network("no connection within `connect_timeout_seconds`".to_owned())
+        }
         ureq::Error::Timeout(_) => Lost::Timeout,
         ureq::Error::BodyExceedsLimit(_) => Lost::Huge,
         _ => Lost::Network(error.to_string()),

@@ -76,7 +76,7 @@ impl Desk {
     }
 
     /// Files a task and returns its digest. One that is there stays: it opens again where it had
-    /// expired or where more verdicts are `needed` than there are.
+    /// expired, and more verdicts are asked for where more are `needed`.
     ///
     /// # Errors
     ///
@@ -99,9 +99,7 @@ impl Desk {
                     "INSERT INTO tasks VALUES (?1, ?2, ?3, ?4, 'open', ?5)
                      ON CONFLICT (digest) DO UPDATE SET
                        needed = max(needed, excluded.needed),
-                       state = iif(state = 'expired' OR
-                           (SELECT count(*) FROM verdicts WHERE task = digest
-                            AND withdrawn_at IS NULL) < excluded.needed, 'open', state)",
+                       state = iif(state = 'expired', 'open', state)",
                 )?
                 .execute(params![digest, row, texts, needed.max(1), now()])
         })?;
@@ -133,7 +131,7 @@ impl Desk {
             connection
                 .prepare_cached(&format!(
                     "SELECT t.digest, t.needed, {ANSWERED} AS answered FROM tasks t
-                     WHERE t.state = 'open' AND answered < t.needed AND NOT {SPOKEN}
+                     WHERE t.state <> 'expired' AND answered < t.needed AND NOT {SPOKEN}
                      ORDER BY answered, t.created_at, t.rowid"
                 ))?
                 .query_map([annotator.as_str()], |row| {
@@ -262,7 +260,7 @@ impl Desk {
                     "SELECT (SELECT count(*) FROM verdicts
                              WHERE annotator = ?1 AND withdrawn_at IS NULL),
                             count(*) FILTER (WHERE NOT {SPOKEN}), count(*)
-                     FROM tasks t WHERE t.state = 'open' AND {ANSWERED} < t.needed"
+                     FROM tasks t WHERE t.state <> 'expired' AND {ANSWERED} < t.needed"
                 ))?
                 .query_row([annotator.as_str()], |row| {
                     Ok(Progress { done: row.get(0)?, left: row.get(1)?, wanting: row.get(2)? })

@@ -112,15 +112,15 @@ impl HumanOracle {
         })
     }
 
-    /// The verdict on a group, where it is there.
+    /// The verdict on a group, where it is there and older than `settled` seconds.
     fn look(
         &self,
         waiting: &Waiting,
         request: &RankRequest,
+        settled: f64,
         start: Instant,
     ) -> Option<Result<Verdict, OracleError>> {
-        let HumanConfig { annotators, undo_seconds, .. } = self.config;
-        let judgements = match self.desk.decide(&waiting.task, annotators, undo_seconds) {
+        let judgements = match self.desk.decide(&waiting.task, self.config.annotators, settled) {
             Ok(judgements) => judgements?,
             Err(source) => return Some(Err(unusable(request, source))),
         };
@@ -196,7 +196,9 @@ impl Oracle for HumanOracle {
             let late = deadline.filter(|seconds| start.elapsed().as_secs_f64() >= *seconds);
             waiting.retain_mut(|one| {
                 let request = &requests[one.place];
-                let mut result = self.look(one, request, start);
+                // At the deadline what came last is taken, too, however young: there is no later.
+                let settled = if late.is_some() { 0.0 } else { self.config.undo_seconds };
+                let mut result = self.look(one, request, settled, start);
                 if let (None, Some(seconds)) = (&result, late) {
                     result = Some(Err(self.expired(request, &one.task, seconds)));
                 }

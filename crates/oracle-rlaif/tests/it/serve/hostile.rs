@@ -60,7 +60,8 @@ fn what_cannot_be_answered_is_refused_by_field_and_the_server_lives_on() {
         (ask("x", json!({"tools": [{"type": "function"}]})), "unsupported_parameter"),
         (ask("x", json!({"response_format": {"type": "json_object"}})), "unsupported_parameter"),
         (ask("x", json!({"n": 17})), ""),
-        (ask("x", json!({"max_tokens": 100_000})), ""),
+        (ask("x", json!({"max_tokens": 0})), ""),
+        (ask("x", json!({"regex": "[AB]"})), "unsupported_parameter"),
         (ask(&"circle ".repeat(3000), json!({})), "context_length_exceeded"),
         (json!({"messages": [{"role": "root", "content": "x"}]}), ""),
     ] {

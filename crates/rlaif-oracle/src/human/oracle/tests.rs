@@ -152,10 +152,13 @@ fn nobody_ranks_a_task_twice_and_a_verdict_can_be_taken_back_until_a_run_has_it(
     assert_eq!(taken[0].annotator, "ann");
     assert_eq!(taken.len(), 1);
 
-    // A run that wants more opens it again.
+    // A run that wants more has others asked, and what was taken stays taken.
     assert_eq!(desk.file(&group.example, &group.candidates, 3).unwrap(), task);
-    let reopened = desk.task(&task).unwrap().unwrap();
-    assert_eq!((reopened.needed, reopened.state), (3, TaskState::Open));
+    let wanted = desk.task(&task).unwrap().unwrap();
+    assert_eq!((wanted.needed, wanted.state), (3, TaskState::Decided));
+    assert_eq!(desk.open_tasks(&name("carol")).unwrap().len(), 1);
+    assert_eq!(desk.progress(&name("carol")).unwrap().left, 1);
+    assert_eq!(desk.withdraw_last(&name("ann")).unwrap(), Withdrawn::Taken);
 }
 
 #[test]
