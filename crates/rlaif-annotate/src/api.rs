@@ -32,7 +32,7 @@ pub(crate) struct App {
     desk: Desk,
     leases: Mutex<Leases>,
     clips: Clips,
-    decoding: Semaphore,
+    decoding: Arc<Semaphore>,
 }
 
 type Shared = State<Arc<App>>;
@@ -44,7 +44,7 @@ pub(crate) fn router(desk: Desk) -> Router {
         desk,
         leases: Mutex::default(),
         clips: Clips::default(),
-        decoding: Semaphore::new(DECODING),
+        decoding: Arc::new(Semaphore::new(DECODING)),
     };
     Router::new()
         .route("/", get(page::html))
@@ -197,9 +197,11 @@ struct How {
 
 /// How the clip of a task is shown.
 async fn clip(State(app): Shared, Path(task): Path<String>, Query(how): Query<How>) -> Answered {
-    let _permit = app.decoding.acquire().await;
+    let permit = Arc::clone(&app.decoding).acquire_owned().await;
     let app = app.clone();
     blocking(move || {
+        // Held to the end of the work, also where the page is gone by then.
+        let _permit = permit;
         let task = app.task(&task)?;
         if !how.frames && playable(&task.example.video).is_some() {
             let file = format!("/media/{}/video", task.digest);
@@ -239,9 +241,11 @@ async fn frame(
     State(app): Shared,
     Path((task, index)): Path<(String, usize)>,
 ) -> Result<Response, Failure> {
-    let _permit = app.decoding.acquire().await;
+    let permit = Arc::clone(&app.decoding).acquire_owned().await;
     let app = app.clone();
     blocking(move || {
+        // Held to the end of the work, also where the page is gone by then.
+        let _permit = permit;
         let task = app.task(&task)?;
         let frames =
             app.clips.frames(&task.digest, &task.example.video).map_err(Failure::missing)?;

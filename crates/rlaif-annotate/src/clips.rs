@@ -64,6 +64,10 @@ impl Clips {
         })?;
         let frames = Arc::new(encode(&clip)?);
         let mut kept = lock();
+        if let Some((_, made)) = kept.iter().find(|(name, _)| name == task) {
+            // Somebody else asked for it at the same time.
+            return Ok(made.clone());
+        }
         kept.push_back((task.to_owned(), frames.clone()));
         while kept.len() > KEPT {
             kept.pop_front();
