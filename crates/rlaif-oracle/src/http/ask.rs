@@ -264,7 +264,12 @@ impl HttpChat {
         // After the pause that the server asked for, so that not all come at once when it ends.
         let wait =
             asked_for.unwrap_or_default() + backoff::delay(retry, base, most, rand::random());
-        Gate::sleep(course.patience, wait).map_err(|stop| course.stopped(stop))
+        Gate::sleep(course.patience, wait).map_err(|stop| match stop {
+            Stop::Deadline(_) if asked_for.is_some() => {
+                course.stopped(Stop::Deadline("the end of the pause that the server asked for"))
+            }
+            stop => course.stopped(stop),
+        })
     }
 
     fn wants_schema(&self) -> bool {
