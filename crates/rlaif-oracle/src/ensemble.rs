@@ -152,8 +152,8 @@ impl Oracle for Ensemble {
     }
 
     fn batches_at_once(&self) -> usize {
-        // The slowest to take batches sets the pace.
-        self.members.iter().map(|member| member.oracle.batches_at_once()).min().unwrap_or(1)
+        // Those who take one at a time wait in a line of their own.
+        self.members.iter().map(|member| member.oracle.batches_at_once()).max().unwrap_or(1)
     }
 
     fn usage(&self) -> Usage {

@@ -115,7 +115,9 @@ impl Method for GrpoRank {
             .iter()
             .map(|group| group.verdict.as_ref().ok().map(|judgement| &judgement.ranking))
             .collect();
-        if rankings.iter().all(Option::is_none) {
+        // An abstention or a disagreement comes back whenever it is asked for: the run goes on without.
+        let is_outage = settled.iter().any(|group| group.verdict.is_err() && !group.stays);
+        if is_outage && rankings.iter().all(Option::is_none) {
             let first = settled.iter().find_map(|group| group.verdict.as_ref().err());
             return Err(TrainError::NothingRanked {
                 step: rollouts.step,
@@ -143,6 +145,8 @@ struct Group {
     verdict: Result<Judgement, String>,
     /// What its advantages are multiplied with.
     weight: f64,
+    /// Whether it would be the same whenever it were asked for.
+    stays: bool,
 }
 
 /// What is made of each verdict, counted.
@@ -169,6 +173,7 @@ fn settle(
         let judged = |ranking, weight| Group {
             verdict: Ok(Judgement { ranking, rewards: None, votes }),
             weight,
+            stays: true,
         };
         groups.push(match config.settle(verdict, sampled.completions.len()) {
             Settled::Ranked { ranking, weight } => {
@@ -185,9 +190,12 @@ fn settle(
             Settled::Dropped { agreement } => {
                 *counts.entry("oracle/low_agreement_dropped").or_default() += 1;
                 let why = format!("dropped: its votes agree at tau-b {agreement:.2} only");
-                Group { verdict: Err(why), weight: 0.0 }
+                Group { verdict: Err(why), weight: 0.0, stays: true }
             }
-            Settled::Skipped(error) => Group { verdict: Err(error.to_string()), weight: 0.0 },
+            Settled::Skipped(error) => {
+                let stays = matches!(error, OracleError::Abstained { .. });
+                Group { verdict: Err(error.to_string()), weight: 0.0, stays }
+            }
             Settled::Stop(source) => {
                 return Err(TrainError::OracleStopped { step: rollouts.step, source });
             }

@@ -7,7 +7,7 @@ use oracle_rlaif::asked;
 use oracle_rlaif::candidates::read_candidates;
 use oracle_rlaif::judges;
 use oracle_rlaif::oracle_check::report::report;
-use oracle_rlaif::oracle_check::{Labelled, requests};
+use oracle_rlaif::oracle_check::{Labelled, listings, requests};
 use rlaif_data::{Reader, write_atomic};
 use rlaif_oracle::FailureKind;
 
@@ -96,6 +96,13 @@ fn labelled(args: &CheckArgs) -> Result<Vec<Labelled>> {
             "no row of `{}` has a `ranking` to compare with: rank some by hand with `oracle-rlaif annotate \
              --data`, or make some with `oracle-rlaif world candidates`",
             args.data.display()
+        );
+    }
+    let most = groups.iter().map(|group| listings(group.row.candidates.len())).min().unwrap_or(0);
+    if usize::from(args.repeats) > most {
+        bail!(
+            "the smallest group has only {most} orders to list its candidates in, and what was asked before \
+             is not asked again: set `--repeats {most}` or less"
         );
     }
     if groups.len() < all {

@@ -89,6 +89,12 @@ pub(crate) fn run(context: &Context, args: &RankArgs) -> Result<Outcome> {
     }
     let mut rows = read_candidates(&args.data, &Reader::default())?;
     rows.truncate(args.limit.unwrap_or(usize::MAX));
+    for row in &mut rows {
+        // Of an earlier ranking; they are not part of the question.
+        for column in ["label", "failure", "votes", "seconds", "cost"] {
+            row.example.meta.remove(column);
+        }
+    }
     if rows.is_empty() {
         bail!("`{}` holds no row to rank", args.data.display());
     }

@@ -24,15 +24,23 @@ pub struct Labelled {
     pub label: Ranking,
 }
 
-/// The orders in which the candidates are listed when a group is asked about for the `repeat`-th time: as
-/// they stand, in reverse, then shifted by one more each time.
+/// The order in which the candidates are listed when a group is asked about for the `repeat`-th time: as
+/// they stand, in reverse, then both of them shifted by one more each time. The first
+/// [`listings`] differ.
 #[must_use]
 pub fn listing(candidates: usize, repeat: usize) -> Vec<usize> {
-    match repeat {
-        0 => (0..candidates).collect(),
-        1 => (0..candidates).rev().collect(),
-        more => (0..candidates).map(|i| (i + more - 1) % candidates.max(1)).collect(),
+    let mut list: Vec<usize> = (0..candidates).collect();
+    if repeat % 2 == 1 {
+        list.reverse();
     }
+    list.rotate_left((repeat / 2).checked_rem(candidates).unwrap_or(0));
+    list
+}
+
+/// How many listings of so many candidates differ: more repeats would ask what was asked before.
+#[must_use]
+pub fn listings(candidates: usize) -> usize {
+    if candidates < 3 { candidates } else { 2 * candidates }
 }
 
 /// All requests, group by group, `repeats` of each.
@@ -72,5 +80,12 @@ mod tests {
         }
         assert_eq!(listing(4, 1), [3, 2, 1, 0]);
         assert_eq!(listing(4, 2), [1, 2, 3, 0]);
+        for candidates in 1..7 {
+            let mut all: Vec<Vec<usize>> =
+                (0..listings(candidates)).map(|repeat| listing(candidates, repeat)).collect();
+            all.sort();
+            all.dedup();
+            assert_eq!(all.len(), listings(candidates), "{candidates}");
+        }
     }
 }

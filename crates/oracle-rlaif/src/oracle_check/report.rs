@@ -214,11 +214,17 @@ impl Report {
             return "no verdict on a group whose label orders anything: nothing can be said"
                 .to_owned();
         };
-        let [low, high] = tau.interval.unwrap_or([tau.value, tau.value]);
-        let mut text =
-            format!("agrees with the labels at tau {:.2} [{low:.2}, {high:.2}]", tau.value);
-        if low <= 0.0 && high >= 0.0 {
-            text += ", which chance gives, too: do not train on it";
+        let mut text = format!("agrees with the labels at tau {:.2}", tau.value);
+        match tau.interval {
+            None => text += ", on one video: too little to say how sure that is",
+            Some([low, high]) => {
+                let _ = write!(text, " [{low:.2}, {high:.2}]");
+                if high < 0.0 {
+                    text += ", which is their reverse: do not train on it";
+                } else if low <= 0.0 {
+                    text += ", which chance gives, too: do not train on it";
+                }
+            }
         }
         if let Some(slot) = self.measures.get("first_slot")
             && let Some([low, high]) = slot.interval

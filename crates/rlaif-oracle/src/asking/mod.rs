@@ -24,8 +24,8 @@ mod worker;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-use std::time::Duration;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
@@ -44,6 +44,8 @@ use worker::work;
 
 /// How often the wish to stop is looked at.
 const GLANCE: Duration = Duration::from_millis(50);
+/// How long replies on the wire are waited for at the end.
+const LAST_WORDS: Duration = Duration::from_secs(15);
 
 /// Most threads that prepare questions while all places on the wire are taken.
 const MOST_AHEAD: usize = 32;
@@ -91,9 +93,10 @@ impl Shared {
 
 /// Ranks by asking a [`ChatModel`].
 ///
-/// Its threads end with it; a request that is on the wire then is still stored when it is answered.
+/// Its threads end with it; what is on the wire then is waited for, up to 15 s, and stored.
 pub struct ChatOracle {
     shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl ChatOracle {
@@ -131,13 +134,14 @@ impl ChatOracle {
             usage: Mutex::default(),
             hopeless: Mutex::default(),
         });
-        let oracle = ChatOracle { shared };
+        let mut oracle = ChatOracle { shared, threads: Vec::new() };
         for _ in 0..places + ahead {
             let shared = Arc::clone(&oracle.shared);
-            thread::Builder::new()
+            let thread = thread::Builder::new()
                 .name("asking".to_owned())
                 .spawn(move || work(&shared))
                 .map_err(|error| wrong("concurrency", format!("no thread to be had: {error}")))?;
+            oracle.threads.push(thread);
         }
         Ok(oracle)
     }
@@ -213,6 +217,12 @@ impl Oracle for ChatOracle {
 impl Drop for ChatOracle {
     fn drop(&mut self) {
         self.shared.queue.close();
+        // What is on the wire is being paid for: it is waited for, not for ever.
+        let start = Instant::now();
+        let waits = || self.threads.iter().any(|thread| !thread.is_finished());
+        while waits() && start.elapsed() < LAST_WORDS {
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 

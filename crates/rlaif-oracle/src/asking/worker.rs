@@ -118,6 +118,7 @@ fn unless_known<'a>(shared: &'a Shared, mut worded: Worded<'a>) -> Option<Worded
         Ok(Some(entry)) => {
             shared.count(|usage| usage.cached += 1);
             worded.job.call.latency += entry.latency;
+            worded.job.call.cost += entry.cost;
             let said = match entry.problem {
                 Some(problem) => Err(problem),
                 None => read(&entry.raw, &worded.job.question),

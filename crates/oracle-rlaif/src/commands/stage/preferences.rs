@@ -177,6 +177,10 @@ fn verdicts(
     for (group, verdict) in groups.iter_mut().zip(outcome.verdicts) {
         let seconds = verdict.as_ref().map_or(0.0, |verdict| verdict.latency.as_secs_f64());
         match ranking.settle(verdict, group.candidates.len()) {
+            // Pairs have no weight: a group counts in full or not at all.
+            Settled::Ranked { weight, .. } if weight < 1.0 => {
+                group.failure = Some("dropped: its votes agree too little".to_owned());
+            }
             Settled::Ranked { ranking, .. } => {
                 group.ranking = Some(ranking.to_string());
                 group.seconds = seconds;
