@@ -22,6 +22,18 @@ pub struct Asked {
     pub usage: rlaif_oracle::Usage,
 }
 
+impl Asked {
+    /// The failure for good that ended the asking, where one did.
+    #[must_use]
+    pub fn stopped_by(&self) -> Option<&OracleError> {
+        failures(&self.verdicts).find(|error| error.is_permanent())
+    }
+}
+
+fn failures(verdicts: &[Result<Verdict, OracleError>]) -> impl Iterator<Item = &OracleError> {
+    verdicts.iter().filter_map(|verdict| verdict.as_ref().err())
+}
+
 /// Asks `oracle` about all `requests`; `done` hears how many have come back. Where the run is to stop, or
 /// an Oracle fails for good, the rest comes back as an error.
 ///
@@ -48,12 +60,7 @@ pub fn ask(
         }
         let outcome = waiting.wait();
         metrics += &outcome.metrics;
-        if outcome
-            .verdicts
-            .iter()
-            .filter_map(|verdict| verdict.as_ref().err())
-            .any(OracleError::is_permanent)
-        {
+        if failures(&outcome.verdicts).any(OracleError::is_permanent) {
             cancel.cancel();
         }
         verdicts.extend(outcome.verdicts);

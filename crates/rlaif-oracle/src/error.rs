@@ -169,7 +169,7 @@ pub enum OracleError {
     /// The budget of the recipe is used up.
     #[error(
         "oracle {oracle:?} was not asked about example {example:?}: {spent}; raise \
-         `limits.{limit}` and go on with `--resume`, what was paid for is kept"
+         `limits.{limit}` and go on, what was paid for is kept"
     )]
     Budget {
         /// The Oracle's name.

@@ -110,7 +110,7 @@ impl Method for GrpoRank {
         let (step, control) = (rollouts.step, rollouts.control);
         let (verdicts, oracle) = clock.time("oracle_wait", || self.verdicts(step, control))?;
         let mut metrics = self.report(&oracle);
-        let mut settled = settle(&self.ranking, rollouts, verdicts, &mut metrics)?;
+        let settled = settle(&self.ranking, rollouts, verdicts, &mut metrics)?;
         let rankings: Vec<Option<&Ranking>> = settled
             .iter()
             .map(|group| group.verdict.as_ref().ok().map(|judgement| &judgement.ranking))
@@ -135,7 +135,7 @@ impl Method for GrpoRank {
             }
         }
         rank_metrics(rollouts.groups, &rankings, &advantages, &mut metrics);
-        let verdicts = settled.drain(..).map(|group| group.verdict).collect();
+        let verdicts = settled.into_iter().map(|group| group.verdict).collect();
         Ok(Judged { verdicts, advantages, token_advantages: None, metrics })
     }
 }

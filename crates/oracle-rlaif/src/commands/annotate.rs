@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use oracle_rlaif::candidates::{CandidateRow, read_candidates, write_candidates};
+use oracle_rlaif::judges;
 use rlaif_annotate::{Groups, Server, ServerOptions};
 use rlaif_data::Reader;
 use rlaif_oracle::{Desk, Ledger};
@@ -94,7 +95,7 @@ fn open(args: &AnnotateArgs) -> Result<Ledger> {
             if !run.is_dir() {
                 bail!("`{}` is no folder of a run", run.display());
             }
-            run.join("ledger.sqlite")
+            run.join(judges::LEDGER)
         }
         (None, Some(ledger)) => {
             if args.data.is_none() && !ledger.is_file() {

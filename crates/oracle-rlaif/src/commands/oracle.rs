@@ -71,11 +71,7 @@ pub(crate) fn run(context: &Context, command: &OracleCommand) -> Result<Outcome>
         write_atomic(out.join("check.md"), report.markdown().as_bytes())?;
         say(&format!("report: {}", out.join("check.md").display()));
     }
-    let permanent = asked
-        .verdicts
-        .iter()
-        .find_map(|verdict| verdict.as_ref().err().filter(|error| error.is_permanent()));
-    if let Some(error) = permanent {
+    if let Some(error) = asked.stopped_by() {
         return Err(error.clone()).context("the Oracle stopped");
     }
     if asked.metrics.failures.contains_key(&FailureKind::Cancelled) {

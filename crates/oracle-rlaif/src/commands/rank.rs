@@ -161,11 +161,7 @@ fn finish(context: &Context, args: &RankArgs, asked: &Asked) -> Result<Outcome> 
     for (kind, count) in &metrics.failures {
         say(&format!("not ranked, {}: {count}", kind.as_str()));
     }
-    let permanent = asked
-        .verdicts
-        .iter()
-        .find_map(|verdict| verdict.as_ref().err().filter(|error| error.is_permanent()));
-    if let Some(error) = permanent {
+    if let Some(error) = asked.stopped_by() {
         return Err(error.clone()).context("the Oracle stopped; the same command goes on");
     }
     if context.control.stopping() && metrics.failures.contains_key(&FailureKind::Cancelled) {

@@ -22,7 +22,7 @@ pub(super) fn identity(model: &Vlm, builder: &PromptBuilder) -> Value {
 
 /// Digest of every weight, packed ones by the numbers that they stand for.
 ///
-/// Takes a pass over the weights on all threads: about a second for two gigabytes.
+/// Takes one pass over the weights, on all threads.
 pub(super) fn weights(model: &Vlm) -> String {
     let mut tensors: Vec<(String, Vec<usize>, Numbers)> = Vec::new();
     model.read(|name, slot| {

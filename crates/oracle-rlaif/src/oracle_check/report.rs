@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use rlaif_eval::bootstrap::{Bootstrap, Interval, clusters, mean as cluster_mean};
-use rlaif_oracle::OracleError;
-use rlaif_rank::{Ranking, kendall_tau_b};
+use rlaif_oracle::{Vote, agreement};
+use rlaif_rank::Ranking;
 use serde::Serialize;
 
-use super::statistics::{Statistics, mean, measure};
+use super::statistics::{Statistics, measure};
 use super::{Labelled, listing, unlisted};
 use crate::asked::Asked;
 
@@ -69,7 +69,7 @@ const MEASURES: [(&str, &str); 8] = [
 pub fn report(groups: &[Labelled], repeats: usize, asked: &Asked) -> Report {
     let mut values: BTreeMap<&str, Vec<(String, f64)>> = BTreeMap::new();
     let mut by_category: BTreeMap<String, Vec<(String, f64)>> = BTreeMap::new();
-    let (mut latencies, mut costs) = (Vec::new(), 0.0);
+    let (mut came, mut latencies, mut costs) = (0, Vec::new(), 0.0);
     for (group, verdicts) in groups.iter().zip(asked.verdicts.chunks(repeats)) {
         let video = group.row.example.video.to_string();
         let mut orders = Vec::new();
@@ -85,36 +85,48 @@ pub fn report(groups: &[Labelled], repeats: usize, asked: &Asked) -> Report {
             if let (Some(tau), Some(category)) = (found.tau, &group.row.example.category) {
                 by_category.entry(category.clone()).or_default().push((video.clone(), tau));
             }
-            orders.extend(unlisted(&verdict.ranking, &listing));
-            latencies.push(verdict.latency);
+            orders.extend(unlisted(&verdict.ranking, &listing).map(vote));
+            came += 1;
+            // What the ledger had took no time.
+            if verdict.calls.is_empty() || verdict.calls.iter().any(|call| !call.cached) {
+                latencies.push(verdict.latency);
+            }
             costs += verdict.calls.iter().map(|call| call.cost).sum::<f64>();
         }
-        if let Some(consistency) = consistency(&orders) {
-            values.entry("consistency").or_default().push((video, consistency));
+        if let Some(consistency) = agreement(&orders) {
+            values.entry("consistency").or_default().push((video, consistency.tau));
         }
     }
     let usage = asked.usage;
-    let verdicts = latencies.len();
     let per = |total: f64, n: f64| if n > 0.0 { total / n } else { 0.0 };
     Report {
         groups: groups.len(),
         repeats,
-        verdicts,
-        failures: failures(&asked.verdicts),
+        verdicts: came,
+        failures: asked
+            .metrics
+            .failures
+            .iter()
+            .map(|(kind, count)| (kind.as_str().to_owned(), *count))
+            .collect(),
         measures: values
             .into_iter()
-            .filter_map(|(name, values)| Some((name.to_owned(), summary(&values)?)))
+            .filter_map(|(name, values)| Some((name.to_owned(), summary(name, &values)?)))
             .collect(),
         tau_by_category: by_category
             .into_iter()
-            .filter_map(|(category, values)| Some((category, summary(&values)?)))
+            .filter_map(|(category, values)| Some((category, summary("tau", &values)?)))
             .collect(),
         latency: latency(latencies),
-        requests_per_verdict: per(usage.requests as f64, verdicts as f64),
+        requests_per_verdict: per(usage.requests as f64, came as f64),
         prompt_tokens_per_request: per(usage.prompt_tokens as f64, usage.requests as f64),
         completion_tokens_per_request: per(usage.completion_tokens as f64, usage.requests as f64),
-        cost_per_verdict: per(costs, verdicts as f64),
+        cost_per_verdict: per(costs, came as f64),
     }
+}
+
+fn vote(ranking: Ranking) -> Vote {
+    Vote { voter: String::new(), ranking, weight: 1.0 }
 }
 
 fn named(found: &Statistics) -> [(&'static str, Option<f64>); 7] {
@@ -129,27 +141,17 @@ fn named(found: &Statistics) -> [(&'static str, Option<f64>); 7] {
     ]
 }
 
-/// Mean tau-b between the orders of one group; an order that ties everything agrees with none.
-fn consistency(orders: &[Ranking]) -> Option<f64> {
-    let mut taus = Vec::new();
-    for (index, order) in orders.iter().enumerate() {
-        taus.extend(orders[..index].iter().map(|other| kendall_tau_b(order, other).unwrap_or(0.0)));
-    }
-    mean(&taus)
-}
-
-fn summary(values: &[(String, f64)]) -> Option<Measure> {
+fn summary(name: &str, values: &[(String, f64)]) -> Option<Measure> {
     let clusters = clusters(values.iter().map(|(video, value)| (video.as_str(), *value)));
-    let interval = if clusters.len() > 1 { Bootstrap::default().interval(&clusters) } else { None };
+    let bootstrap = Bootstrap::default();
+    // Where all videos agree, resampling would claim certainty.
+    let interval = match name {
+        _ if clusters.len() < 2 => None,
+        "tau" | "consistency" => bootstrap.difference(&clusters),
+        "first_slot" => bootstrap.interval(&clusters),
+        _ => bootstrap.share(&clusters),
+    };
     Some(Measure { value: cluster_mean(&clusters)?, interval, n: values.len() })
-}
-
-fn failures(verdicts: &[Result<rlaif_oracle::Verdict, OracleError>]) -> BTreeMap<String, usize> {
-    let mut counts = BTreeMap::new();
-    for error in verdicts.iter().filter_map(|verdict| verdict.as_ref().err()) {
-        *counts.entry(error.kind().as_str().to_owned()).or_default() += 1;
-    }
-    counts
 }
 
 fn latency(mut latencies: Vec<Duration>) -> Option<[f64; 3]> {
@@ -248,4 +250,51 @@ impl Report {
 fn cells(measure: &Measure) -> String {
     let interval = measure.interval.map(|[low, high]| format!("[{low:.3}, {high:.3}]"));
     format!("{:.3} | {}", measure.value, interval.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(of: &[f64]) -> Vec<(String, f64)> {
+        of.iter().enumerate().map(|(video, value)| (video.to_string(), *value)).collect()
+    }
+
+    #[test]
+    fn videos_that_all_agree_are_no_certainty() {
+        let share = summary("top1", &values(&[1.0; 12])).unwrap();
+        let [low, high] = share.interval.unwrap();
+        // Wilson's lower bound after 12 of 12 is 12 / (12 + 1.96^2).
+        assert!((low - 12.0 / (12.0 + 3.841_458_8)).abs() < 1e-6 && high >= 1.0 - 1e-12, "{low}");
+        let tau = summary("tau", &values(&[1.0; 12])).unwrap().interval.unwrap();
+        assert!(tau[0] < 0.9, "{tau:?}");
+        assert_eq!(summary("tau", &values(&[0.5])).unwrap().interval, None, "one video");
+    }
+
+    fn words(tau: &[f64]) -> String {
+        let measures = BTreeMap::from([("tau".to_owned(), summary("tau", &values(tau)).unwrap())]);
+        let report = Report {
+            groups: tau.len(),
+            repeats: 1,
+            verdicts: tau.len(),
+            failures: BTreeMap::new(),
+            measures,
+            tau_by_category: BTreeMap::new(),
+            latency: None,
+            requests_per_verdict: 0.0,
+            prompt_tokens_per_request: 0.0,
+            completion_tokens_per_request: 0.0,
+            cost_per_verdict: 0.0,
+        };
+        report.words()
+    }
+
+    #[test]
+    fn judges_of_no_use_are_told_apart() {
+        let good = words(&[0.8, 0.6, 0.7, 0.9, 0.5, 0.8]);
+        assert!(!good.contains("do not train"), "{good}");
+        assert!(words(&[0.4, -0.5, 0.3, -0.2, 0.1, 0.0]).contains("chance gives"));
+        assert!(words(&[-0.8, -0.6, -0.7, -0.9]).contains("their reverse"));
+        assert!(words(&[0.8]).contains("one video"));
+    }
 }

@@ -117,8 +117,7 @@ fn ties(order: &Ranking) -> Option<f64> {
 }
 
 /// Mean of some numbers; none of none.
-#[must_use]
-pub fn mean(values: &[f64]) -> Option<f64> {
+fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 

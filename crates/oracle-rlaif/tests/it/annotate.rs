@@ -1,25 +1,15 @@
 //! `annotate` as people start and end it.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Child;
 
 use serde_json::{Value, json};
 
-use crate::support::{program, refused, text};
+use crate::support::{self, refused, text};
 
 /// The command in the background, and the address that it prints.
 fn start(arguments: &[&str]) -> (Child, String) {
-    let mut child = program()
-        .args(["annotate", "--port", "0", "--quiet"])
-        .args(arguments)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("it speaks");
-    (child, line.trim().to_owned())
+    support::start(&[&["annotate", "--port", "0", "--quiet"], arguments].concat())
 }
 
 fn interrupt(child: Child) -> String {

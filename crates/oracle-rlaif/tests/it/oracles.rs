@@ -245,6 +245,18 @@ fn several_oracles_are_heard_and_groups_they_disagree_on_count_less() {
     assert!(completions.contains("[\"noisy\",\"["), "votes are kept: {completions}");
 }
 
+/// Nothing is learnt, and nothing is lost: an abstention comes back whenever it is asked for.
+#[test]
+fn a_judge_who_always_abstains_ends_no_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let server = judge(|_| Fault::Abstain);
+    Run { more: vec!["--set", "train.beta=0.0"], ..Run::new(&run, &server) }.ok();
+    assert!(total(&run, "oracle/abstained") > 0.0);
+    assert!(total(&run, "oracle/failures/abstained") > 0.0);
+    assert!(total(&run, "grad_norm").abs() < 1e-9, "an update came of nothing");
+}
+
 /// Nobody answers, so the step cannot be finished.
 #[cfg(unix)]
 #[test]

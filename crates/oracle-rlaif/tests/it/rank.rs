@@ -128,6 +128,11 @@ fn what_was_ranked_is_written_and_what_failed_is_asked_again_by_the_same_command
         assert_eq!(lengths.clone().nth(first - 1), Some(longest), "{row}");
         assert!(row["label"].is_string());
     }
+    // What was ranked can be ranked and read again: nothing stands in it twice.
+    let twice = folder.path().join("twice.jsonl");
+    ok(&["rank", "--data", text(&out), "--recipe", text(&recipe), "--out", text(&twice)]);
+    let report = check(&twice, &recipe, &[]);
+    assert_eq!(report["verdicts"].as_u64(), Some(24), "{report}");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! What the tests share: running the program, a small checkpoint, recipes.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use burn::tensor::Device;
@@ -18,6 +19,20 @@ pub(crate) fn program() -> Command {
 /// Runs the program to its end.
 pub(crate) fn run(arguments: &[&str]) -> Output {
     program().args(arguments).output().expect("the program starts")
+}
+
+/// Starts the program in the background, standard error piped; returns it with its first line.
+pub(crate) fn start(arguments: &[&str]) -> (Child, String) {
+    let mut child = program()
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut line = String::new();
+    let stdout = child.stdout.take().expect("it is piped");
+    BufReader::new(stdout).read_line(&mut line).expect("the first line");
+    (child, line.trim().to_owned())
 }
 
 /// Runs the program and expects success; returns standard output.

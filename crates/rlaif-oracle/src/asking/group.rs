@@ -44,12 +44,25 @@ pub(super) struct Unanswered {
     ticket: usize,
 }
 
+impl Job {
+    /// The Oracle's name and the example's id, for an error.
+    pub(super) fn names(&self) -> (String, String) {
+        self.asked.names()
+    }
+}
+
+impl Asked {
+    fn names(&self) -> (String, String) {
+        (self.oracle.clone(), self.request.example.id.clone())
+    }
+}
+
 impl Drop for Unanswered {
     fn drop(&mut self) {
         if !thread::panicking() {
             return;
         }
-        let (oracle, example) = (self.asked.oracle.clone(), self.asked.request.example.id.clone());
+        let (oracle, example) = self.asked.names();
         let message = "the thread that asked panicked, see the log".to_owned();
         let result = Err(OracleError::Panicked { oracle, example, message });
         let call = Call {

@@ -70,7 +70,7 @@ fn worded(shared: &Shared, mut job: Job) -> Result<Option<Worded<'_>>, (Box<Job>
         match shared.prompts.messages(&job.asked.request, &job.question) {
             Ok(messages) => job.messages = messages,
             Err(reason) => {
-                let error = refused(shared, &job, reason);
+                let error = refused(&job, reason);
                 return Err((Box::new(job), error));
             }
         }
@@ -127,7 +127,7 @@ fn unless_known<'a>(shared: &'a Shared, mut worded: Worded<'a>) -> Option<Worded
             None
         }
         Err(error) => {
-            let error = ledger_error(shared, &worded.job, error);
+            let error = ledger_error(&worded.job, error);
             answer(worded.job, Err(error));
             None
         }
@@ -136,7 +136,7 @@ fn unless_known<'a>(shared: &'a Shared, mut worded: Worded<'a>) -> Option<Worded
 
 fn permission(shared: &Shared, job: &Job) -> Result<(), OracleError> {
     let hopeless = shared.hopeless.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let (oracle, example) = (shared.settings.name.clone(), job.asked.request.example.id.clone());
+    let (oracle, example) = job.names();
     if let Some(reason) = hopeless {
         return Err(OracleError::Hopeless { oracle, example, reason });
     }
@@ -240,7 +240,7 @@ fn take_in(shared: &Shared, mut worded: Worded<'_>, reply: ChatReply) {
     worded.job.call.latency += reply.latency;
     worded.job.call.cost += reply.cost;
     if let Err(error) = stored {
-        let error = ledger_error(shared, &worded.job, error);
+        let error = ledger_error(&worded.job, error);
         answer(worded.job, Err(error));
         return;
     }
@@ -297,7 +297,7 @@ fn go_on(shared: &Shared, worded: Worded<'_>, raw: String, said: Result<Said, St
                 shared.queue.push_first(vec![job]);
             }
             Err(reason) => {
-                let error = refused(shared, &job, reason);
+                let error = refused(&job, reason);
                 answer(job, Err(error));
             }
         }
@@ -318,18 +318,18 @@ fn answer(job: Job, result: Result<Reading, OracleError>) {
     asked.answers.send(Answered { group: asked.index, ticket, call, result }).ok();
 }
 
-fn refused(shared: &Shared, job: &Job, reason: String) -> OracleError {
-    let (oracle, example) = (shared.settings.name.clone(), job.asked.request.example.id.clone());
+fn refused(job: &Job, reason: String) -> OracleError {
+    let (oracle, example) = job.names();
     OracleError::Refused { oracle, example, reason }
 }
 
-fn ledger_error(shared: &Shared, job: &Job, source: LedgerError) -> OracleError {
-    let (oracle, example) = (shared.settings.name.clone(), job.asked.request.example.id.clone());
+fn ledger_error(job: &Job, source: LedgerError) -> OracleError {
+    let (oracle, example) = job.names();
     OracleError::Ledger { oracle, example, source }
 }
 
 fn chat_error(shared: &Shared, job: &Job, error: ChatError) -> OracleError {
-    let (oracle, example) = (shared.settings.name.clone(), job.asked.request.example.id.clone());
+    let (oracle, example) = job.names();
     let words = error.to_string();
     match error {
         ChatError::Cancelled => OracleError::Cancelled { example },

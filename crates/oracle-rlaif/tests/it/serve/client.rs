@@ -1,13 +1,13 @@
 //! A server of the program's own, and the smallest client that can talk to it.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{checkpoint, program, text};
+use crate::support::{checkpoint, start, text};
 
 /// A server that lives as long as this does.
 pub(crate) struct Server {
@@ -42,17 +42,10 @@ impl Reply {
 impl Server {
     /// Starts the program on a free port.
     pub(crate) fn start(arguments: &[&str]) -> Server {
-        let mut child = program()
-            .args(["serve", "--checkpoint", text(checkpoint()), "--port", "0"])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("it is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("the first line");
-        let address = line.trim().strip_prefix("http://").and_then(|at| at.strip_suffix("/v1"));
+        let (mut child, line) = start(
+            &[&["serve", "--checkpoint", text(checkpoint()), "--port", "0"], arguments].concat(),
+        );
+        let address = line.strip_prefix("http://").and_then(|at| at.strip_suffix("/v1"));
         let Some(address) = address.map(str::to_owned) else {
             let mut stderr = String::new();
             let mut pipe = child.stderr.take().expect("it is piped");
